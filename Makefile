@@ -1,0 +1,50 @@
+# Every command sets up what it needs: Go downloads the modules, and the Python
+# tools of the local cloud go to .local/venv unless the machine has them already.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint build deploy clean fuzz
+SHELL := /bin/sh
+
+FUNCTIONS := $(notdir $(wildcard functions/*))
+# No RPC server, which only the retired go1.x runtime needs; no debug tables and
+# no paths of this machine.
+GOBUILD   := CGO_ENABLED=0 go build -tags lambda.norpc -ldflags "-s -w" -trimpath
+STAGE     ?= dev
+FUZZTIME  ?= 30s
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+run: build ## Run everything on this machine: the API, the sources, a demo container
+	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && exec go run ./infra/local
+
+test: build ## Run all tests
+	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && go test -race ./...
+
+lint: ## Check the code and the template
+	@unformatted="$$(gofmt -l functions shared infra)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	@PYTHON="$$(infra/local/python.sh)" && "$$PYTHON" -m cfnlint template.yaml && echo "template.yaml is fine"
+
+build: ## Build every function for this machine, into .build
+	@$(GOBUILD) -o .build/bin/ ./functions/...
+	@for f in $(FUNCTIONS); do mkdir -p .build/$$f && ln -f .build/bin/$$f .build/$$f/bootstrap; done
+
+deploy: ## Deploy to your AWS account (STAGE=dev, staging or prod); wants the SAM CLI
+	sam build
+	sam deploy --config-env $(STAGE)
+
+fuzz: ## Run each fuzz target for FUZZTIME (30s)
+	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' functions shared infra | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$package/*_test.go | cut -d' ' -f2); do \
+			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$package || exit 1; \
+		done; \
+	done
+
+clean: ## Remove what was built and what the local cloud keeps
+	rm -rf .build .local .aws-sam
+
+# `sam build` calls build-<logical ID> for each function: CreateTriggerFunction
+# is functions/create-trigger.
+build-%Function:
+	GOOS=linux GOARCH=arm64 $(GOBUILD) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/$$(echo $* | sed 's/\([a-z]\)\([A-Z]\)/\1-\2/g' | tr A-Z a-z)

@@ -1,0 +1,25 @@
+// Command get-container answers one container.
+package main
+
+import (
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/caarlos0/env/v11"
+
+	"containertriggers/shared/awsconfig"
+	"containertriggers/shared/httpapi"
+	"containertriggers/shared/table"
+)
+
+type settings struct {
+	httpapi.Settings
+	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
+}
+
+func main() {
+	s := env.Must(env.ParseAs[settings]())
+	cfg := awsconfig.FromEnvironment()
+	db := dynamodb.NewFromConfig(cfg)
+	httpapi.Start(s.Settings, db, function{
+		containers: table.Containers{Client: db, Table: s.ContainersTable},
+	}.operation())
+}

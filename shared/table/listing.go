@@ -1,0 +1,153 @@
+package table
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"containertriggers/shared/container"
+	"containertriggers/shared/listing"
+	"containertriggers/shared/trigger"
+	"containertriggers/shared/wiretime"
+)
+
+// List gives a page of triggers, and how many there are on all pages.
+func (t Triggers) List(ctx context.Context, q listing.Query) ([]trigger.Trigger, int, error) {
+	entries, err := list(ctx, t.Client, t.Table, q)
+	if err != nil {
+		return nil, 0, err
+	}
+	rows, err := t.rows().getAll(ctx, ids(pageOf(entries, q)))
+	if err != nil {
+		return nil, 0, err
+	}
+	triggers := make([]trigger.Trigger, len(rows))
+	for i, row := range rows {
+		triggers[i] = row.trigger()
+	}
+	return triggers, len(entries), nil
+}
+
+// List gives a page of containers, and how many there are on all pages.
+func (c Containers) List(ctx context.Context, q listing.Query) ([]container.Container, int, error) {
+	entries, err := list(ctx, c.Client, c.Table, q)
+	if err != nil {
+		return nil, 0, err
+	}
+	rows, err := c.rows().getAll(ctx, ids(pageOf(entries, q)))
+	if err != nil {
+		return nil, 0, err
+	}
+	containers := make([]container.Container, len(rows))
+	for i, row := range rows {
+		containers[i] = row.container()
+	}
+	return containers, len(entries), nil
+}
+
+// listingKeys are the keys of the index by owner. Its sort key begins with the
+// project, so that one project is a range of it, and goes on with the creation
+// time, the default order.
+type listingKeys struct {
+	Owner   string `json:"owner"`
+	Listing string `json:"listing"`
+}
+
+func newListingKeys(region string, owner container.Owner, created time.Time, id string) listingKeys {
+	return listingKeys{
+		Owner:   ownerKey(region, owner.OrganizationID),
+		Listing: owner.ProjectID + "#" + wiretime.Time(created).String() + "#" + id,
+	}
+}
+
+func ownerKey(region, organizationID string) string { return region + "#" + organizationID }
+
+// entry is what the index by owner knows of a row.
+type entry struct {
+	ID          string         `json:"id"`
+	Listing     string         `json:"listing"`
+	Name        string         `json:"name"`
+	NamespaceID string         `json:"namespace_id"`
+	ContainerID string         `json:"container_id"`
+	Source      trigger.Source `json:"source_type"`
+
+	project, created string // parts of Listing
+}
+
+// list gives the entries that match, in order.
+func list(ctx context.Context, client *dynamodb.Client, table string, q listing.Query) ([]entry, error) {
+	condition := "#owner = :owner"
+	values := map[string]types.AttributeValue{
+		":owner": &types.AttributeValueMemberS{Value: ownerKey(q.Region, q.OrganizationID)},
+	}
+	if len(q.ProjectIDs) == 1 {
+		condition += " AND begins_with(#listing, :project)"
+		values[":project"] = &types.AttributeValueMemberS{Value: q.ProjectIDs[0] + "#"}
+	}
+	pages := dynamodb.NewQueryPaginator(client, &dynamodb.QueryInput{
+		TableName: &table, IndexName: aws.String(byOwner),
+		KeyConditionExpression: &condition, ExpressionAttributeNames: placeholders(condition),
+		ExpressionAttributeValues: values,
+	})
+	var matching []entry
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("listing %s: %w", table, err)
+		}
+		for _, item := range page.Items {
+			var e entry
+			if err := decode(item, &e); err != nil {
+				return nil, err
+			}
+			e.project, e.created, _ = strings.Cut(e.Listing, "#")
+			e.created, _, _ = strings.Cut(e.created, "#")
+			if matches(q, e) {
+				matching = append(matching, e)
+			}
+		}
+	}
+	slices.SortFunc(matching, func(a, b entry) int { return compare(q.Order, a, b) })
+	return matching, nil
+}
+
+func matches(q listing.Query, e entry) bool {
+	return (q.ProjectIDs == nil || slices.Contains(q.ProjectIDs, e.project)) &&
+		(q.NamespaceID == "" || q.NamespaceID == e.NamespaceID) &&
+		(q.ContainerID == "" || q.ContainerID == e.ContainerID) &&
+		(q.Source == "" || q.Source == e.Source) &&
+		(q.Name == "" || q.Name == e.Name)
+}
+
+func compare(o listing.Order, a, b entry) int {
+	by := strings.Compare(a.created, b.created)
+	if o.ByName {
+		by = strings.Compare(a.Name, b.Name)
+	}
+	if o.Descending {
+		by = -by
+	}
+	return cmp.Or(by, strings.Compare(a.ID, b.ID))
+}
+
+// pageOf is the part of the entries that the query's page shows; empty past the
+// last page.
+func pageOf(entries []entry, q listing.Query) []entry {
+	from := min((q.Page-1)*q.PageSize, len(entries))
+	return entries[from:min(from+q.PageSize, len(entries))]
+}
+
+func ids(entries []entry) []string {
+	list := make([]string, len(entries))
+	for i, e := range entries {
+		list[i] = e.ID
+	}
+	return list
+}
