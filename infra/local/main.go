@@ -1,0 +1,111 @@
+// Command local runs Container Triggers on this machine, without Docker or an AWS
+// account: an AWS emulator with the project's template deployed on it, what the
+// emulator leaves out, and a demo container with a trigger that calls it every
+// minute.
+//
+// PORT is the API's port (3000). AWS_ENDPOINT_URL, if it is set, is an AWS
+// emulator to use instead of starting one. PYTHON is an interpreter that has what
+// requirements.txt says; python.sh prints one.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"containertriggers/infra/local/cloud"
+	"containertriggers/infra/local/moto"
+)
+
+// lambdaRetryDelay is how long Lambda waits before it runs a failed asynchronous
+// invocation again for the first time.
+const lambdaRetryDelay = time.Minute
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "local cloud:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	out := &printer{}
+	slog.SetDefault(slog.New(slog.NewTextHandler(out, nil)))
+	port := cmp.Or(os.Getenv("PORT"), "3000")
+	c := &cloud.Cloud{
+		Root: ".", Python: moto.Python(), Address: "127.0.0.1:" + port, Endpoint: os.Getenv("AWS_ENDPOINT_URL"),
+		Now: time.Now, RetryDelay: lambdaRetryDelay, Log: out.functionLine,
+	}
+	fmt.Fprintln(out, "starting the local cloud …")
+	err := c.Start(ctx)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("port %s is taken: stop what listens there, or choose another one with PORT=%s1", port, strings.TrimSuffix(port, "1"))
+	}
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+
+	demo, err := startDemo(out)
+	if err != nil {
+		return err
+	}
+	defer demo.close()
+	env, err := prepare(ctx, c, demo.url)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(".local", "env")
+	if err := env.write(path); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, welcome, c.APIURL(), c.AWSEndpoint(), demo.url, path)
+
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(out, "stopping …")
+		return nil
+	case <-c.Ended():
+		return cloud.ErrEnded
+	}
+}
+
+const welcome = `
+Container Triggers is running; Ctrl-C stops it.
+
+  API             %s
+  AWS             %s
+  demo container  %s, called by a trigger at every full minute: watch it here
+
+In another terminal:
+
+  source %s
+  curl -H "X-Auth-Token: $SCW_SECRET_KEY" "$SCW_API_URL/containers/v1/regions/$SCW_DEFAULT_REGION/triggers"
+  scw container trigger create container-id=$CONTAINER_ID name=mine cron-config.schedule="*/2 * * * *" cron-config.timezone=Europe/Paris
+
+`
+
+// printer writes whole lines of many to standard output, one at a time.
+type printer struct{ mu sync.Mutex }
+
+func (p *printer) Write(text []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return os.Stdout.Write(text)
+}
+
+// functionLine prints what a function wrote.
+func (p *printer) functionLine(function, line string) {
+	fmt.Fprintf(p, "%-18s| %s\n", function, line)
+}

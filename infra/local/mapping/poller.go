@@ -1,0 +1,84 @@
+package mapping
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+)
+
+// lookEvery is how often the poller asks which mappings there are.
+const lookEvery = time.Second
+
+// Poller polls all event source mappings that are enabled. It knows table
+// streams; a mapping of anything else is told of and left alone.
+type Poller struct {
+	Lambda  *lambda.Client
+	Streams *dynamodbstreams.Client
+	// Invoke runs a function, named by its ARN, and waits for its answer.
+	Invoke func(ctx context.Context, function string, payload []byte) ([]byte, error)
+	// DeadLetter takes what failed for good, by the queue's ARN.
+	DeadLetter func(ctx context.Context, arn, payload string) error
+}
+
+// Run polls until ctx ends, and returns when nothing is under way any more.
+func (p Poller) Run(ctx context.Context) {
+	var work sync.WaitGroup
+	defer work.Wait()
+	running := map[string]context.CancelFunc{}
+	for ctx.Err() == nil {
+		mappings, err := p.list(ctx)
+		if err != nil && ctx.Err() == nil {
+			slog.Error("listing event source mappings failed", "error", err)
+		}
+		for id, mapping := range mappings {
+			if _, ok := running[id]; ok {
+				continue
+			}
+			source := aws.ToString(mapping.EventSourceArn)
+			if !strings.Contains(source, ":dynamodb:") {
+				slog.Error("the local cloud does not poll this source", "source", source)
+				continue
+			}
+			pollCtx, cancel := context.WithCancel(ctx)
+			running[id] = cancel
+			work.Go(func() {
+				stream{client: p.Streams, mapping: mapping, invoke: p.Invoke, deadLetter: p.DeadLetter}.run(pollCtx)
+			})
+		}
+		for id, cancel := range running {
+			if _, ok := mappings[id]; !ok && err == nil {
+				cancel()
+				delete(running, id)
+			}
+		}
+		pause(ctx, lookEvery)
+	}
+	for _, cancel := range running {
+		cancel()
+	}
+}
+
+// list gives the enabled mappings by their ID.
+func (p Poller) list(ctx context.Context) (map[string]lambdatypes.EventSourceMappingConfiguration, error) {
+	enabled := map[string]lambdatypes.EventSourceMappingConfiguration{}
+	pages := lambda.NewListEventSourceMappingsPaginator(p.Lambda, &lambda.ListEventSourceMappingsInput{})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, mapping := range page.EventSourceMappings {
+			if aws.ToString(mapping.State) == "Enabled" {
+				enabled[aws.ToString(mapping.UUID)] = mapping
+			}
+		}
+	}
+	return enabled, nil
+}

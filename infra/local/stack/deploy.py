@@ -1,0 +1,173 @@
+"""Deploys a SAM template on an AWS emulator, as `sam deploy` does on AWS.
+
+Usage: deploy.py TEMPLATE STACK PARAMETERS, the last being a JSON object. The AWS
+endpoint, region and credentials come from the environment. Writes to standard
+output, as JSON, what the emulator does not know of: the HTTP API's routes and
+which function is which.
+
+What moto's CloudFormation leaves out is taken from the template first: API
+Gateway (the local cloud serves the API), alarms, and Scheduler groups and the
+functions' asynchronous invoke configurations, which are made here.
+The functions' code is an object whose content does not matter: the local cloud
+runs the binaries themselves.
+"""
+
+import io
+import json
+import os
+import re
+import sys
+import zipfile
+
+import boto3
+from botocore.exceptions import ClientError
+from samtranslator.model.exceptions import InvalidDocumentException
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+BUCKET, KEY = "local-code", "code.zip"
+NOT_DEPLOYED = (
+    "AWS::ApiGatewayV2::", "AWS::CloudWatch::Alarm", "AWS::Lambda::EventInvokeConfig",
+    "AWS::Lambda::Permission", "AWS::Scheduler::",
+)
+
+
+class NoManagedPolicies:
+    def load(self):
+        return {}
+
+
+def translate(path, parameters):
+    with open(path) as file:
+        template = yaml_parse(file.read())
+    template.setdefault("Globals", {}).setdefault("Function", {}).pop("CodeUri", None)
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":
+            resource["Properties"]["CodeUri"] = f"s3://{BUCKET}/{KEY}"
+    try:
+        return transform(template, dict(parameters), NoManagedPolicies())
+    except InvalidDocumentException as invalid:
+        sys.exit("the template is invalid: " + "; ".join(cause.message for cause in invalid.causes))
+
+
+def routes(resources):
+    """The routes of every HTTP API, as (method, path, function)."""
+    for resource in resources.values():
+        if resource["Type"] != "AWS::ApiGatewayV2::Api":
+            continue
+        for path, methods in resource["Properties"]["Body"]["paths"].items():
+            for method, operation in methods.items():
+                uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+                function = re.search(r"functions/\$\{(\w+)\.Arn\}", uri)[1]
+                yield {"method": method.upper(), "path": path, "function": function}
+
+
+def without(template, stack):
+    """Takes out what is not deployed, and answers the Scheduler groups' names."""
+    resources = template["Resources"]
+    groups = {}
+    for name, resource in list(resources.items()):
+        if resource["Type"] == "AWS::Scheduler::ScheduleGroup":
+            value = resource["Properties"].get("Name", f"{stack}-{name}")
+            groups[name] = (value["Fn::Sub"] if isinstance(value, dict) else value).replace("${AWS::StackName}", stack)
+        if resource["Type"].startswith(NOT_DEPLOYED):
+            del resources[name]
+    template["Outputs"] = {
+        name: output for name, output in template.get("Outputs", {}).items()
+        if not any(part in json.dumps(output) for part in ("Api.ApiEndpoint", '"Api"'))
+    }
+
+    def resolve(node):
+        if isinstance(node, dict):
+            if node.keys() == {"Ref"} and node["Ref"] in groups:
+                return groups[node["Ref"]]
+            return {key: resolve(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [resolve(value) for value in node]
+        if isinstance(node, str):
+            return re.sub(r"\$\{(\w+)\}", lambda match: groups.get(match[1], match[0]), node)
+        return node
+
+    template["Resources"] = resolve(resources)
+    return list(groups.values())
+
+
+def invoke_configs(resources):
+    """The asynchronous invoke configurations, as the Lambda API takes them."""
+    for resource in resources.values():
+        if resource["Type"] == "AWS::Lambda::EventInvokeConfig":
+            properties = resource["Properties"]
+            yield (
+                properties["FunctionName"]["Ref"],
+                properties.get("DestinationConfig", {}).get("OnFailure", {}).get("Destination", {}).get("Fn::GetAtt", [None])[0],
+                {key: properties[key] for key in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds") if key in properties},
+            )
+
+
+def upload_code():
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        code.writestr("bootstrap", "")
+    s3 = boto3.client("s3")
+    where = {} if s3.meta.region_name == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": s3.meta.region_name}}
+    try:
+        s3.create_bucket(Bucket=BUCKET, **where)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
+            raise
+    s3.put_object(Bucket=BUCKET, Key=KEY, Body=archive.getvalue())
+
+
+def create(template, stack, parameters):
+    cloudformation = boto3.client("cloudformation")
+    arguments = {
+        "StackName": stack,
+        "TemplateBody": json.dumps(template),
+        "Capabilities": ["CAPABILITY_IAM"],
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+    }
+    try:
+        cloudformation.create_stack(**arguments)
+        cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "AlreadyExistsException":
+            raise
+        cloudformation.update_stack(**arguments)
+        cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    described = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    return {resource["LogicalResourceId"]: resource.get("PhysicalResourceId") for resource in described}
+
+
+def main():
+    path, stack, parameters = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+    os.environ.setdefault("AWS_DEFAULT_REGION", os.environ.get("AWS_REGION", "us-east-1"))
+    template = translate(path, parameters)
+    api = list(routes(template["Resources"]))
+    configs = list(invoke_configs(template["Resources"]))
+    groups = without(template, stack)
+    upload_code()
+    physical = create(template, stack, parameters)
+
+    scheduler = boto3.client("scheduler")
+    for group in groups:
+        try:
+            scheduler.create_schedule_group(Name=group)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConflictException":
+                raise
+    awslambda, sqs = boto3.client("lambda"), boto3.client("sqs")
+    for function, queue, config in configs:
+        if queue:
+            attributes = sqs.get_queue_attributes(QueueUrl=physical[queue], AttributeNames=["QueueArn"])["Attributes"]
+            config["DestinationConfig"] = {"OnFailure": {"Destination": attributes["QueueArn"]}}
+        awslambda.put_function_event_invoke_config(FunctionName=physical[function], **config)
+    json.dump({
+        "routes": api,
+        "functions": {
+            logical: {"name": physical[logical], "folder": resource.get("Metadata", {}).get("Function", "")}
+            for logical, resource in template["Resources"].items() if resource["Type"] == "AWS::Lambda::Function"
+        },
+    }, sys.stdout)
+
+
+main()
