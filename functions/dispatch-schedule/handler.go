@@ -31,8 +31,9 @@ const (
 	// attempts is how often one delivery calls the container. Lambda delivers an
 	// occurrence that failed again after one and two more minutes.
 	attempts = 3
-	// The pause before the second attempt, on average; it grows fourfold.
-	firstPause = time.Second
+	// The pause before the second attempt, on average; the next is four times as
+	// long.
+	firstPause = 500 * time.Millisecond
 	// longestPause bounds what a container may ask for with Retry-After.
 	longestPause = 30 * time.Second
 	// recordTime is kept of the run to record the outcome.

@@ -57,9 +57,9 @@ func (c Containers) Create(ctx context.Context, ct container.Container) error {
 func (c Containers) Update(ctx context.Context, old, updated container.Container) error {
 	row := newContainerRow(updated)
 	return c.rows().update(ctx, old.ID,
-		`SET #name = :name, #description = :description, #tags = :tags, #privacy = :privacy,
-		#public_endpoint = :endpoint, #timeout_seconds = :timeout, #sealed_token = :token,
-		#updated_at = :updated, #generation = :generation`,
+		"SET #name = :name, #description = :description, #tags = :tags, #privacy = :privacy, "+
+			"#public_endpoint = :endpoint, #timeout_seconds = :timeout, #sealed_token = :token, "+
+			"#updated_at = :updated, #generation = :generation",
 		"#generation = :old",
 		map[string]any{
 			"name": row.Name, "description": row.Description, "tags": row.Tags, "privacy": row.Privacy,

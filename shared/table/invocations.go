@@ -48,8 +48,8 @@ type Invocations struct {
 // is what makes one call of an occurrence that is delivered twice.
 func (i Invocations) Claim(ctx context.Context, triggerID, occurrence, holder string, now, until time.Time) (claims int, err error) {
 	set := "SET #holder = :holder, #claimed_until = :until, #outcome = :claimed, #expires_at = :expires ADD #claims :one"
-	condition := `attribute_not_exists(#trigger_id) OR (#outcome <> :delivered AND
-		(#holder = :holder OR #claimed_until < :now OR #outcome = :exhausted))`
+	condition := "attribute_not_exists(#trigger_id) OR (#outcome <> :delivered AND " +
+		"(#holder = :holder OR #claimed_until < :now OR #outcome = :exhausted))"
 	values, err := encodeValues(map[string]any{
 		"holder": holder, "until": wiretime.Time(until), "now": wiretime.Time(now), "expires": now.Add(kept).Unix(),
 		"claimed": Claimed, "delivered": Delivered, "exhausted": Exhausted, "one": 1,

@@ -85,8 +85,8 @@ const lastLook = 3 * time.Second
 // [ErrSuperseded] where the row is not of old's generation any more.
 func (t Triggers) Update(ctx context.Context, old, updated trigger.Trigger) error {
 	row := newTriggerRow(updated)
-	set := `SET #name = :name, #description = :description, #tags = :tags, #destination_config = :destination,
-		#sealed_secret = :secret, #updated_at = :updated, #generation = :generation`
+	set := "SET #name = :name, #description = :description, #tags = :tags, #destination_config = :destination, " +
+		"#sealed_secret = :secret, #updated_at = :updated, #generation = :generation"
 	values := map[string]any{
 		"name": row.Name, "description": row.Description, "tags": row.Tags, "destination": row.Destination,
 		"secret": row.SealedSecret, "updated": row.UpdatedAt, "generation": row.Generation,

@@ -4,13 +4,12 @@
 package awscron
 
 import (
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/reugn/go-quartz/quartz"
+	"github.com/hashicorp/cronexpr"
 )
 
 // maxExpression is how long an expression may be (API reference of
@@ -20,9 +19,9 @@ const maxExpression = 256
 // Expression is an expression that Scheduler accepts.
 type Expression struct {
 	zone  *time.Location
-	cron  *quartz.CronTrigger // nil for the others
-	every time.Duration       // of rate(…)
-	once  time.Time           // of at(…)
+	cron  *cronexpr.Expression // nil for the others
+	every time.Duration        // of rate(…)
+	once  time.Time            // of at(…)
 }
 
 // Refusal is what AWS says of an expression that it does not accept.
@@ -58,8 +57,8 @@ func Parse(expression, timezone string) (Expression, error) {
 	return e, nil
 }
 
-// elements are the forms of what stands between the commas of each field:
-// go-quartz is more liberal than AWS.
+// elements are the forms of what stands between the commas of each field, for
+// cronexpr is more liberal than AWS.
 var elements = []*regexp.Regexp{
 	regexp.MustCompile(`^(\*|\d+(-\d+)?)(/\d+)?$`),
 	regexp.MustCompile(`^(\*|\d+(-\d+)?)(/\d+)?$`),
@@ -76,17 +75,12 @@ var number = regexp.MustCompile(`\d+`)
 
 // parseCron reads minutes, hours, day of month, month, day of week and year, of
 // which exactly one day field must be "?".
-func parseCron(text string) (*quartz.CronTrigger, bool) {
+func parseCron(text string) (*cronexpr.Expression, bool) {
 	fields := strings.Fields(text)
 	if len(fields) != len(elements) || (fields[2] == "?") == (fields[4] == "?") {
 		return nil, false
 	}
 	for i, field := range fields {
-		if field == "*" && i < 5 {
-			// go-quartz, going over the end of a "*", forgets to look whether the
-			// next larger field matches; over the end of a range it does not.
-			fields[i] = fmt.Sprintf("%d-%d", bounds[i][0], bounds[i][1])
-		}
 		for element := range strings.SplitSeq(field, ",") {
 			if !elements[i].MatchString(element) {
 				return nil, false
@@ -100,10 +94,18 @@ func parseCron(text string) (*quartz.CronTrigger, bool) {
 			}
 		}
 	}
-	// Evaluated in UTC, the trigger knows of no daylight saving time: its times
-	// are those of a clock on the wall.
-	trigger, err := quartz.NewCronTriggerWithLoc("0 "+strings.Join(fields, " "), time.UTC)
-	return trigger, err == nil
+	// cronexpr wants seconds first, and counts Sunday as 0.
+	days := strings.Split(fields[4], ",")
+	for i, element := range days {
+		day, rest := element, ""
+		if end := strings.IndexAny(element, "/#"); end >= 0 {
+			day, rest = element[:end], element[end:]
+		}
+		days[i] = number.ReplaceAllStringFunc(day, func(n string) string { return string(n[0] - 1) }) + rest
+	}
+	fields[4] = strings.Join(days, ",")
+	expression, err := cronexpr.Parse("0 " + strings.Join(fields, " "))
+	return expression, err == nil
 }
 
 // units are the units of rates; one of them goes with the singular.
@@ -119,10 +121,6 @@ func parseRate(text string) (time.Duration, bool) {
 	return time.Duration(n) * every, ok && strings.HasSuffix(unit, "s") != (n == 1)
 }
 
-// lookBack is more than any clock is put back at once. (Whole days are left out
-// when a zone crosses the date line, which is forward.)
-const lookBack = 3 * time.Hour
-
 // Next is the first firing strictly after a time; ok is false where there is
 // none any more. A rate counts from the time that is given.
 //
@@ -136,16 +134,13 @@ func (e Expression) Next(after time.Time) (next time.Time, ok bool) {
 	case e.cron == nil:
 		return e.once, e.once.After(after)
 	}
-	// Clocks are never put back by more than some hours; what comes too early by
-	// looking back is passed over below.
-	wall := floating(after.In(e.zone)).Add(-lookBack)
+	// What clocks showed earlier, or show now, they first showed then or before:
+	// the next firing is at a later local time.
+	wall := floating(after.In(e.zone))
 	for {
-		nanos, err := e.cron.NextFireTime(wall.UnixNano())
-		if err != nil {
-			return time.Time{}, false
-		}
-		wall = time.Unix(0, nanos).UTC()
-		if wall.Year() > bounds[5][1] {
+		// In UTC cronexpr knows of no daylight saving time: its times are those of
+		// a clock on the wall.
+		if wall = e.cron.Next(wall); wall.IsZero() {
 			return time.Time{}, false
 		}
 		if t, exists := e.first(wall); exists && t.After(after) {
