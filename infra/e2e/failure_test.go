@@ -1,0 +1,261 @@
+package e2e
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	ebtypes "github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/google/uuid"
+	container "github.com/scaleway/scaleway-sdk-go/api/container/v1"
+	"github.com/scaleway/scaleway-sdk-go/scw"
+)
+
+func far() time.Time  { return time.Now().Add(time.Hour) }
+func past() time.Time { return time.Now().Add(-time.Hour) }
+
+// receive gives the messages of a queue that are about a trigger, and leaves the
+// others to their tests.
+func (b *testBundle) receive(queueURL, triggerID string) []string {
+	b.t.Helper()
+	client := sqs.NewFromConfig(b.AWSConfig())
+	answer, err := client.ReceiveMessage(b.t.Context(), &sqs.ReceiveMessageInput{
+		QueueUrl: &queueURL, MaxNumberOfMessages: 10, VisibilityTimeout: 1,
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var bodies []string
+	for _, message := range answer.Messages {
+		if strings.Contains(*message.Body, triggerID) {
+			bodies = append(bodies, *message.Body)
+			if _, err := client.DeleteMessage(b.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &queueURL, ReceiptHandle: message.ReceiptHandle}); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+	}
+	return bodies
+}
+
+// lifecycleEvents makes a queue that gets the service's events.
+func (b *testBundle) lifecycleEvents() (queueURL string) {
+	b.t.Helper()
+	queues, bus := sqs.NewFromConfig(b.AWSConfig()), eventbridge.NewFromConfig(b.AWSConfig())
+	name := "events-" + uuid.NewString()
+	queue, err := queues.CreateQueue(b.t.Context(), &sqs.CreateQueueInput{QueueName: &name})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	busName := b.Function("reconcile").Environment["EVENT_BUS"]
+	pattern := `{"source":["container-triggers"]}`
+	if _, err := bus.PutRule(b.t.Context(), &eventbridge.PutRuleInput{Name: &name, EventBusName: &busName, EventPattern: &pattern}); err != nil {
+		b.t.Fatal(err)
+	}
+	_, err = bus.PutTargets(b.t.Context(), &eventbridge.PutTargetsInput{
+		Rule: &name, EventBusName: &busName,
+		Targets: []ebtypes.Target{{Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:us-east-1:123456789012:" + name)}},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return *queue.QueueUrl
+}
+
+func TestCallThatKeepsFailingIsRetriedKeptAndTold(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	events := b.lifecycleEvents()
+	b.setAnswer(http.StatusServiceUnavailable)
+	failing := b.createCron("failing", "* * * * *", "UTC")
+	b.wait(failing.ID)
+	b.nextMinute()
+
+	ids := map[string]int{}
+	var record struct {
+		RequestContext struct{ Condition string }
+		RequestPayload json.RawMessage
+	}
+	queue, err := sqs.NewFromConfig(b.AWSConfig()).GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(deadLetterQueue(b))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the occurrence is in the dead-letter queue", func() bool {
+		for _, body := range b.receive(*queue.QueueUrl, failing.ID) {
+			if err := json.Unmarshal([]byte(body), &record); err != nil {
+				t.Fatal(err)
+			}
+			return true
+		}
+		return false
+	})
+	for len(b.calls) > 0 {
+		c := <-b.calls
+		ids[c.header.Get("Ce-Id")]++
+	}
+	first := ""
+	for id, count := range ids {
+		if count == 9 { // three deliveries of three attempts
+			first = id
+		}
+	}
+	if first == "" || record.RequestContext.Condition != "RetriesExhausted" {
+		t.Errorf("got the calls %v, and the record %+v", ids, record)
+	}
+	now, err := b.api.GetTrigger(&container.GetTriggerRequest{TriggerID: failing.ID})
+	if err != nil || now.Status != container.TriggerStatusReady || *now.ErrorMessage != "the container answered 503 Service Unavailable" {
+		t.Errorf("got %+v, %v", now, err)
+	}
+
+	// What the queue kept can be replayed as it is, and success clears the message.
+	b.setAnswer(http.StatusNoContent)
+	if _, err := b.Invoke(t.Context(), "dispatch-schedule", record.RequestPayload); err != nil {
+		t.Errorf("replaying: %v", err)
+	}
+	b.eventually("the error message is cleared", func() bool {
+		now, err := b.api.GetTrigger(&container.GetTriggerRequest{TriggerID: failing.ID})
+		return err == nil && *now.ErrorMessage == ""
+	})
+
+	if _, err := b.api.DeleteTrigger(&container.DeleteTriggerRequest{TriggerID: failing.ID}); err != nil {
+		t.Fatal(err)
+	}
+	wanted := []string{"Invocation Failed", "Trigger Deleted", "Trigger Ready"}
+	seen := map[string]bool{}
+	b.eventually("the lifecycle events arrive", func() bool {
+		for _, body := range b.receive(events, failing.ID) {
+			var event struct {
+				DetailType string `json:"detail-type"`
+			}
+			if err := json.Unmarshal([]byte(body), &event); err != nil {
+				t.Fatal(err)
+			}
+			seen[event.DetailType] = true
+		}
+		return !slices.ContainsFunc(wanted, func(name string) bool { return !seen[name] })
+	})
+}
+
+// deadLetterQueue is the name of the queue of invocations that failed for good.
+func deadLetterQueue(b *testBundle) string {
+	arn := b.Function("reconcile").Environment["SCHEDULE_DLQ_ARN"]
+	return arn[strings.LastIndex(arn, ":")+1:]
+}
+
+func TestSecretsAreInNoAnswerLogOrRow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	events := b.lifecycleEvents()
+	token, key, credentials := "token-"+uuid.NewString(), "key-"+uuid.NewString(), "creds-"+uuid.NewString()
+	var answers strings.Builder
+	note := func(r response) response {
+		answers.WriteString(r.text)
+		return r
+	}
+
+	private := note(b.do(http.MethodPatch, regional+"/containers/"+b.containerID, `{"privacy":"private","invoke_token":"`+token+`"}`, nil))
+	if private.status != http.StatusOK || private.body["privacy"] != "private" {
+		t.Fatalf("got %d %s", private.status, private.text)
+	}
+	cron := b.createCron("private", "* * * * *", "UTC")
+	b.wait(cron.ID)
+	b.nextMinute()
+	if c := b.nextCall(); c.header.Get("X-Auth-Token") != token {
+		t.Errorf("the private container did not get its token")
+	}
+	queue := note(b.do(http.MethodPost, regional+"/triggers", fmt.Sprintf(`{"name":"q","container_id":%q,"sqs_config":{
+		"endpoint":"https://sqs.example","access_key_id":"AK","secret_access_key":%q,"queue_url":"https://sqs.example/1/q"}}`, b.containerID, key), nil))
+	subject := note(b.do(http.MethodPost, regional+"/triggers", fmt.Sprintf(`{"name":"n","container_id":%q,"nats_config":{
+		"server_urls":["nats://n.example"],"subject":"s","credentials_file_content":%q}}`, b.containerID, credentials), nil))
+	for _, created := range []response{queue, subject} {
+		if created.status != http.StatusOK {
+			t.Fatalf("got %d %s", created.status, created.text)
+		}
+		id := created.body["id"].(string)
+		note(b.do(http.MethodGet, regional+"/triggers/"+id, "", nil))
+		note(b.do(http.MethodPatch, regional+"/triggers/"+id, `{"name":5,"sqs_config":{"secret_access_key":"`+key+`","endpoint":"x"},"nats_config":{"credentials_file_content":"`+credentials+`","subject":" "}}`, nil))
+		note(b.do(http.MethodDelete, regional+"/triggers/"+id, "", nil))
+	}
+	note(b.do(http.MethodGet, regional+"/triggers", "", nil))
+	note(b.do(http.MethodGet, regional+"/containers", "", nil))
+
+	var stored strings.Builder
+	db := dynamodb.NewFromConfig(b.AWSConfig())
+	for _, table := range []string{"TRIGGERS_TABLE", "CONTAINERS_TABLE", "INVOCATIONS_TABLE"} {
+		name := b.Function("dispatch-schedule").Environment[table]
+		page, err := db.Scan(t.Context(), &dynamodb.ScanInput{TableName: &name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(page.Items)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stored.Write(text)
+	}
+	told := strings.Join(b.receive(events, cron.ID), "")
+	for _, secret := range []string{token, key, credentials, b.secretKey} {
+		for place, text := range map[string]string{
+			"an answer": answers.String(), "a log": b.logged(), "a table": stored.String(), "an event": told,
+		} {
+			if strings.Contains(text, secret) || strings.Contains(text, base64.StdEncoding.EncodeToString([]byte(secret))) {
+				t.Errorf("%.6s… is in %s", secret, place)
+			}
+		}
+	}
+	if !strings.Contains(stored.String(), b.containerID) {
+		t.Error("the tables were not looked into")
+	}
+}
+
+func TestNoRequestIsAnsweredWithAGoErrorOrA5xx(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const jsonType = "application/json"
+	big := `{"name":"` + strings.Repeat("x", 300<<10) + `"}`
+	for name, test := range map[string]struct {
+		method, path, body, contentType string
+		status                          int
+		kind, more                      string
+	}{
+		"malformed trigger ID":   {http.MethodGet, "/triggers/xyz", "", jsonType, 404, "not_found", `"resource":"trigger"`},
+		"unknown trigger":        {http.MethodGet, "/triggers/" + uuid.NewString(), "", jsonType, 404, "not_found", `"resource":"trigger"`},
+		"escaped trigger ID":     {http.MethodDelete, "/triggers/%00%ff", "", jsonType, 404, "not_found", `"resource":"trigger"`},
+		"malformed container ID": {http.MethodGet, "/containers/..%2f", "", jsonType, 404, "not_found", `"resource":"container"`},
+		"patch of nothing":       {http.MethodPatch, "/triggers/" + uuid.NewString(), "{}", jsonType, 404, "not_found", ""},
+		"no body":                {http.MethodPost, "/triggers", "", jsonType, 400, "invalid_arguments", `"argument_name":"body","reason":"format"`},
+		"broken JSON":            {http.MethodPost, "/triggers", `{"a`, jsonType, 400, "invalid_arguments", `"argument_name":"body"`},
+		"a list":                 {http.MethodPost, "/triggers", `[]`, jsonType, 400, "invalid_arguments", `"argument_name":"body"`},
+		"deep JSON":              {http.MethodPost, "/triggers", strings.Repeat("[", 50_000), jsonType, 400, "invalid_arguments", `"argument_name":"body"`},
+		"not UTF-8":              {http.MethodPost, "/triggers", "{\"name\":\"\xff\"}", jsonType, 400, "invalid_arguments", `"argument_name":"body"`},
+		"a form":                 {http.MethodPost, "/triggers", "a=b", "application/x-www-form-urlencoded", 415, "invalid_arguments", "application/json"},
+		"too large":              {http.MethodPost, "/triggers", big, jsonType, 413, "invalid_arguments", `"argument_name":"body","reason":"constraint"`},
+		"unknown container":      {http.MethodPost, "/triggers", `{"name":"n","container_id":"` + uuid.NewString() + `","cron_config":{"schedule":"@daily"}}`, jsonType, 404, "not_found", `"resource":"container"`},
+		"container without URL":  {http.MethodPost, "/containers", `{"name":"n","timeout":"1h","privacy":"x","project_id":"p"}`, jsonType, 400, "invalid_arguments", `"argument_name":"public_endpoint","reason":"required"`},
+		"container elsewhere":    {http.MethodPost, "/containers", `{"name":"n","public_endpoint":"https://e.example","organization_id":"` + uuid.NewString() + `"}`, jsonType, 403, "permissions_denied", ""},
+		"charset":                {http.MethodPost, "/containers", `{"name":"n","public_endpoint":"https://e.example"}`, "application/json; charset=utf-8", 200, "", `"timeout":"300s"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := b.do(test.method, regional+test.path, test.body, map[string]string{"Content-Type": test.contentType})
+			kind, _ := r.body["type"].(string)
+			if r.status != test.status || kind != test.kind || !strings.Contains(r.text, test.more) {
+				t.Errorf("got %d %.300s", r.status, r.text)
+			}
+			if r.header.Get("Content-Type") != jsonType || r.header.Get("X-Request-Id") == "" {
+				t.Errorf("got headers %v", r.header)
+			}
+		})
+	}
+	left, err := b.api.ListTriggers(&container.ListTriggersRequest{}, scw.WithAllPages())
+	if err != nil || left.TotalCount != 0 {
+		t.Errorf("something half-made is left: %+v, %v", left, err)
+	}
+}

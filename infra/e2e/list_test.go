@@ -1,0 +1,221 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	container "github.com/scaleway/scaleway-sdk-go/api/container/v1"
+	"github.com/scaleway/scaleway-sdk-go/scw"
+
+	"containertriggers/shared/auth"
+)
+
+func namesOf(triggers []*container.Trigger) []string {
+	names := make([]string, len(triggers))
+	for i, trigger := range triggers {
+		names[i] = trigger.Name
+	}
+	return names
+}
+
+func TestListKnowsEveryOrderFilterAndPage(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	other := b.createContainer(map[string]any{
+		"name": "other", "public_endpoint": "https://example.com/app", "project_id": uuid.NewString(), "namespace_id": uuid.NewString(),
+	})
+	for _, name := range []string{"delta", "alpha", "charlie"} {
+		b.createCron(name, "@daily", "UTC")
+	}
+	created, err := b.api.CreateTrigger(&container.CreateTriggerRequest{
+		ContainerID: other, Name: "bravo",
+		NatsConfig: &container.CreateTriggerRequestNATSConfig{ServerURLs: []string{"nats://n:4222"}, Subject: "a.>"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var otherContainer struct{ project, namespace string }
+	r := b.do(http.MethodGet, regional+"/containers/"+other, "", nil)
+	otherContainer.project, otherContainer.namespace = r.body["project_id"].(string), r.body["namespace_id"].(string)
+
+	for name, test := range map[string]struct {
+		request container.ListTriggersRequest
+		want    []string
+	}{
+		"by default, the oldest first": {container.ListTriggersRequest{}, []string{"delta", "alpha", "charlie", "bravo"}},
+		"the oldest first":             {container.ListTriggersRequest{OrderBy: "created_at_asc"}, []string{"delta", "alpha", "charlie", "bravo"}},
+		"the newest first":             {container.ListTriggersRequest{OrderBy: "created_at_desc"}, []string{"bravo", "charlie", "alpha", "delta"}},
+		"by name":                      {container.ListTriggersRequest{OrderBy: "name_asc"}, []string{"alpha", "bravo", "charlie", "delta"}},
+		"by name, backwards":           {container.ListTriggersRequest{OrderBy: "name_desc"}, []string{"delta", "charlie", "bravo", "alpha"}},
+		"of a container":               {container.ListTriggersRequest{ContainerID: &other}, []string{"bravo"}},
+		"of a source":                  {container.ListTriggersRequest{TriggerType: "cron", OrderBy: "name_asc"}, []string{"alpha", "charlie", "delta"}},
+		"of any source":                {container.ListTriggersRequest{TriggerType: "unknown_source_type", OrderBy: "name_asc"}, []string{"alpha", "bravo", "charlie", "delta"}},
+		"of another source":            {container.ListTriggersRequest{TriggerType: "sqs"}, []string{}},
+		"of the organization":          {container.ListTriggersRequest{OrganizationID: &b.organization, OrderBy: "name_asc"}, []string{"alpha", "bravo", "charlie", "delta"}},
+		"of another organization":      {container.ListTriggersRequest{OrganizationID: scw.StringPtr(uuid.NewString())}, []string{}},
+		"of a project":                 {container.ListTriggersRequest{ProjectID: &otherContainer.project}, []string{"bravo"}},
+		"of a namespace":               {container.ListTriggersRequest{NamespaceID: &otherContainer.namespace}, []string{"bravo"}},
+		"of a project and a source":    {container.ListTriggersRequest{ProjectID: &otherContainer.project, TriggerType: "cron"}, []string{}},
+		"on a page":                    {container.ListTriggersRequest{OrderBy: "name_asc", Page: scw.Int32Ptr(2), PageSize: scw.Uint32Ptr(3)}, []string{"delta"}},
+		"past the last page":           {container.ListTriggersRequest{Page: scw.Int32Ptr(9), PageSize: scw.Uint32Ptr(100)}, []string{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var answer *container.ListTriggersResponse
+			b.eventually(name, func() bool {
+				var err error
+				if answer, err = b.api.ListTriggers(&test.request); err != nil {
+					t.Fatal(err)
+				}
+				return slices.Equal(namesOf(answer.Triggers), test.want)
+			})
+			if test.request.Page == nil && answer.TotalCount != uint64(len(test.want)) {
+				t.Errorf("got total count %d of %d", answer.TotalCount, len(test.want))
+			}
+			if test.request.Page != nil && answer.TotalCount != 4 {
+				t.Errorf("got total count %d of 4", answer.TotalCount)
+			}
+		})
+	}
+	if created.Status != container.TriggerStatusCreating || created.NatsConfig.Subject != "a.>" {
+		t.Errorf("got %+v", created)
+	}
+}
+
+func TestStockClientFindsAllPages(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	const count = 23
+	for i := range count {
+		b.createCron(fmt.Sprintf("t%02d", i), "@yearly", "UTC")
+	}
+	for _, size := range []uint32{1, 7, 20, 100} {
+		all, err := b.api.ListTriggers(&container.ListTriggersRequest{PageSize: &size, OrderBy: "name_asc"}, scw.WithAllPages())
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := namesOf(all.Triggers)
+		if len(names) != count || !slices.IsSorted(names) || len(slices.Compact(names)) != count {
+			t.Errorf("page size %d: got %v", size, names)
+		}
+	}
+	regions, err := b.api.ListTriggers(&container.ListTriggersRequest{}, scw.WithRegions(scw.RegionFrPar, scw.RegionNlAms, scw.RegionPlWaw), scw.WithAllPages())
+	if err != nil || len(regions.Triggers) != count {
+		t.Errorf("in all regions: got %d triggers, %v", len(regions.Triggers), err)
+	}
+}
+
+func TestListTellsEveryFaultOfItsQuery(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for query, want := range map[string][]string{
+		"page=0":                               {"page: constraint"},
+		"page=-1":                              {"page: constraint"},
+		"page=x":                               {"page: format"},
+		"page=99999999999999999999":            {"page: format"},
+		"page=99999999999":                     {"page: constraint"},
+		"page_size=0":                          {"page_size: constraint"},
+		"page_size=101":                        {"page_size: constraint"},
+		"order_by=id_asc":                      {"order_by: constraint"},
+		"trigger_type=kafka":                   {"trigger_type: constraint"},
+		"organization_id=x":                    {"organization_id: format"},
+		"project_id=x":                         {"project_id: format"},
+		"namespace_id=x":                       {"namespace_id: format"},
+		"container_id=" + uuid.NewString()[1:]: {"container_id: format"},
+		"page=1&page=2":                        {"page: constraint"},
+		"%zz":                                  {"query: format"},
+		"page=x&page_size=x&project_id=x":      {"page: format", "page_size: format", "project_id: format"},
+		"page=&order_by=&trigger_type=&project_id=&page_size=&unknown=1": nil,
+	} {
+		r := b.do(http.MethodGet, regional+"/triggers?"+query, "", nil)
+		var got []string
+		if details, ok := r.body["details"].([]any); ok {
+			for _, detail := range details {
+				d := detail.(map[string]any)
+				got = append(got, d["argument_name"].(string)+": "+d["reason"].(string))
+			}
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %d %s", query, r.status, r.text)
+		}
+	}
+}
+
+// TestEachCallerSeesAndDoesWhatItMay is every call by every kind of caller, with
+// the contract's answer.
+func TestEachCallerSeesAndDoesWhatItMay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	trigger := b.createCron("mine", "@daily", "UTC")
+	b.wait(trigger.ID)
+	project := uuid.NewString()
+	callers := map[string]string{
+		"own project":        b.newKey(auth.Caller{OrganizationID: b.organization, ProjectIDs: []string{b.organization}, DefaultProjectID: b.organization, PermissionSet: auth.FullAccess}, far()),
+		"read-only":          b.newKey(auth.Caller{OrganizationID: b.organization, DefaultProjectID: b.organization, PermissionSet: auth.ReadOnly}, far()),
+		"other project":      b.newKey(auth.Caller{OrganizationID: b.organization, ProjectIDs: []string{project}, DefaultProjectID: project, PermissionSet: auth.FullAccess}, far()),
+		"other organization": b.newKey(auth.Caller{OrganizationID: uuid.NewString(), DefaultProjectID: project, PermissionSet: auth.FullAccess}, far()),
+		"expired":            b.newKey(auth.Caller{OrganizationID: b.organization, PermissionSet: auth.FullAccess}, past()),
+		"unknown":            uuid.NewString(),
+		"malformed":          "not-a-uuid",
+		"missing":            "",
+	}
+	type want struct {
+		status int
+		kind   string
+		more   string // must be in the answer
+	}
+	ok, notFound := want{200, "", ""}, want{404, "not_found", trigger.ID}
+	denied := want{403, "permissions_denied", `"action":"write","resource":"trigger"`}
+	unauthenticated := func(reason string) want { return want{401, "denied_authentication", `"reason":"` + reason + `"`} }
+	body := `{"name":"n","container_id":"` + b.containerID + `","cron_config":{"schedule":"@yearly"}}`
+	for _, step := range []struct {
+		name, method, path, body string
+		full, readOnly, stranger want
+	}{
+		{"list", http.MethodGet, "/triggers", "", want{200, "", trigger.ID}, want{200, "", trigger.ID}, want{200, "", `"triggers":[],"total_count":0`}},
+		{"get", http.MethodGet, "/triggers/" + trigger.ID, "", ok, ok, notFound},
+		{"create", http.MethodPost, "/triggers", body, ok, denied, want{404, "not_found", b.containerID}},
+		{"update", http.MethodPatch, "/triggers/" + trigger.ID, `{"description":"d"}`, ok, denied, notFound},
+		{"delete", http.MethodDelete, "/triggers/" + trigger.ID, "", ok, denied, notFound},
+		{"get container", http.MethodGet, "/containers/" + b.containerID, "", ok, ok, want{404, "not_found", b.containerID}},
+		{"update container", http.MethodPatch, "/containers/" + b.containerID, `{"description":"d"}`, ok, want{403, "permissions_denied", `"resource":"container"`}, want{404, "not_found", b.containerID}},
+		{"delete container", http.MethodDelete, "/containers/" + b.containerID, "", ok, want{403, "permissions_denied", `"resource":"container"`}, want{404, "not_found", b.containerID}},
+	} {
+		// The one who may do everything comes last: it deletes.
+		for _, caller := range []string{"missing", "malformed", "unknown", "expired", "other organization", "other project", "read-only", "own project"} {
+			expected := map[string]want{
+				"missing": unauthenticated("invalid_argument"), "malformed": unauthenticated("invalid_argument"),
+				"unknown": unauthenticated("not_found"), "expired": unauthenticated("expired"),
+				"other organization": step.stranger, "other project": step.stranger,
+				"read-only": step.readOnly, "own project": step.full,
+			}[caller]
+			r := b.do(step.method, regional+step.path, step.body, map[string]string{"X-Auth-Token": callers[caller]})
+			kind, _ := r.body["type"].(string)
+			if r.status != expected.status || kind != expected.kind || !strings.Contains(r.text, expected.more) {
+				t.Errorf("%s by %s: got %d %s, want %+v", step.name, caller, r.status, r.text, expected)
+			}
+		}
+	}
+}
+
+func TestRegionsAreServedOrNotFound(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	for _, region := range []string{"it-mil", "eu-west-1", "xx", "fr-par2", url.PathEscape("fr/par"), "FR-PAR"} {
+		for _, path := range []string{"/triggers", "/triggers/" + uuid.NewString(), "/containers"} {
+			r := b.do(http.MethodGet, "/containers/v1/regions/"+region+path, "", nil)
+			if r.status != http.StatusNotFound || r.body["resource"] != "region" {
+				t.Errorf("%s%s: got %d %s", region, path, r.status, r.text)
+			}
+		}
+	}
+	trigger := b.createCron("here", "@daily", "UTC")
+	if r := b.do(http.MethodGet, "/containers/v1/regions/nl-ams/triggers/"+trigger.ID, "", nil); r.status != http.StatusNotFound || r.body["resource"] != "trigger" {
+		t.Errorf("in another region: got %d %s", r.status, r.text)
+	}
+}
