@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"bytes"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -199,6 +202,32 @@ func TestDeletingAContainerDeletesItsTriggersFirst(t *testing.T) {
 		}
 		if left := b.schedules(id); len(left) != 0 {
 			t.Errorf("schedules are left: %v", left)
+		}
+	}
+}
+
+// TestSampleEventsAreServed runs each function on its file in events/, as
+// `sam local invoke` does.
+func TestSampleEventsAreServed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	folders, err := filepath.Glob("../../functions/*")
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("got %v, %v", folders, err)
+	}
+	for _, folder := range folders {
+		function := filepath.Base(folder)
+		event, err := os.ReadFile("../../events/" + function + ".json")
+		if err != nil {
+			t.Errorf("%s has no sample event: %v", function, err)
+			continue
+		}
+		answer, err := b.Invoke(t.Context(), function, event)
+		if err != nil {
+			t.Errorf("%s: %v", function, err)
+		}
+		if api := bytes.Contains(event, []byte("routeKey")); api && !bytes.Contains(answer, []byte(`"statusCode":401`)) {
+			t.Errorf("%s: got %s, want that the sample's key is unknown", function, answer)
 		}
 	}
 }

@@ -60,10 +60,6 @@ type Cloud struct {
 	closers   []func()
 }
 
-// parameters are the template's parameters: a local cloud lets containers run on
-// this machine.
-var parameters = map[string]string{"AllowHttpEndpoints": "true", "AllowPrivateEndpoints": "true"}
-
 // Start starts everything and returns when the API answers. On an error nothing
 // is left running.
 func (c *Cloud) Start(ctx context.Context) (err error) {
@@ -83,14 +79,18 @@ func (c *Cloud) Start(ctx context.Context) (err error) {
 	if err := c.startEmulator(); err != nil {
 		return err
 	}
-	c.stack, err = stack.Deploy(ctx, c.Python, c.endpoint, filepath.Join(c.Root, "template.yaml"), StackName, parameters)
+	c.stack, err = stack.Deploy(ctx, c.Python, c.endpoint, filepath.Join(c.Root, "template.yaml"), StackName, map[string]string{
+		// Containers may run on this machine.
+		"AllowHttpEndpoints": "true", "AllowPrivateEndpoints": "true",
+		"AwsEndpointUrl": c.endpoint,
+	})
 	if err != nil {
 		return err
 	}
 	cfg := moto.Config(c.endpoint)
 	queues := sqs.NewFromConfig(cfg)
 	c.host = &lambda.Host{Queues: queues, RetryDelay: c.RetryDelay, Log: c.Log, Environment: map[string]string{
-		"AWS_REGION": moto.Region, "AWS_DEFAULT_REGION": moto.Region, "AWS_ENDPOINT_URL": c.endpoint,
+		"AWS_REGION": moto.Region, "AWS_DEFAULT_REGION": moto.Region,
 		"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_SESSION_TOKEN": "local",
 	}}
 	c.host.Start()

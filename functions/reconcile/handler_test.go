@@ -1,0 +1,426 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/scheduler"
+	"github.com/google/uuid"
+
+	"containertriggers/infra/local/guard"
+	"containertriggers/infra/local/moto/mototest"
+	"containertriggers/shared/container"
+	"containertriggers/shared/lifecycle"
+	"containertriggers/shared/schedule"
+	"containertriggers/shared/table"
+	"containertriggers/shared/trigger"
+)
+
+// testBundle is a reconcile function on moto, with a container to have triggers
+// on.
+type testBundle struct {
+	function
+	t         *testing.T
+	db        *dynamodb.Client
+	schedules *scheduler.Client
+	group     string
+	container container.Container
+}
+
+func setup(t *testing.T) *testBundle {
+	t.Helper()
+	b := newBundle(t, mototest.Config(t))
+	b.container = container.Container{
+		ID: uuid.NewString(), Region: "fr-par", Status: container.Ready, Tags: []string{}, Generation: 1,
+		Owner: container.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
+	}
+	if err := b.containers.Create(t.Context(), b.container); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// newBundle makes the function as main does, with an AWS of the test's choice.
+func newBundle(t *testing.T, cfg aws.Config) *testBundle {
+	t.Helper()
+	env := mototest.Environment(t, "reconcile")
+	db, schedules := dynamodb.NewFromConfig(cfg), scheduler.NewFromConfig(cfg)
+	return &testBundle{
+		t: t, db: db, schedules: schedules, group: env["SCHEDULE_GROUP"],
+		function: function{
+			triggers:   table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
+			containers: table.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
+			provisioners: map[trigger.Source]provisioner{trigger.SourceCron: schedule.Schedules{
+				Client: schedules, Group: env["SCHEDULE_GROUP"], TargetARN: env["DISPATCH_SCHEDULE_ARN"],
+				RoleARN: env["SCHEDULER_ROLE_ARN"], DeadLetterARN: env["SCHEDULE_DLQ_ARN"],
+			}},
+			bus: lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: env["EVENT_BUS"]},
+			now: time.Now,
+		},
+	}
+}
+
+// create writes a trigger as create-trigger does.
+func (b *testBundle) create(config string) trigger.Trigger {
+	b.t.Helper()
+	body := fmt.Sprintf(`{"name":"n","container_id":%q,%s}`, b.container.ID, config)
+	created, _, err := trigger.Create([]byte(body), uuid.NewString(), "fr-par", time.Now())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	created.Owner = b.container.Owner
+	if err := b.triggers.Create(b.t.Context(), b.containers, created); err != nil {
+		b.t.Fatal(err)
+	}
+	return created
+}
+
+// update writes a change as update-trigger does.
+func (b *testBundle) update(id, body string) trigger.Trigger {
+	b.t.Helper()
+	current := b.get(id)
+	updated, _, err := current.Update([]byte(body), time.Now())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.triggers.Update(b.t.Context(), current, updated); err != nil {
+		b.t.Fatal(err)
+	}
+	return updated
+}
+
+func (b *testBundle) get(id string) trigger.Trigger {
+	b.t.Helper()
+	found, err := b.triggers.Get(b.t.Context(), id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return found
+}
+
+// image is a trigger's row as a stream record holds it.
+func (b *testBundle) image(tableName, id string) map[string]events.DynamoDBAttributeValue {
+	b.t.Helper()
+	row, err := b.db.GetItem(context.Background(), &dynamodb.GetItemInput{
+		TableName: &tableName, Key: map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: id}},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if row.Item == nil {
+		return nil
+	}
+	return convert(row.Item)
+}
+
+// convert turns an item into what Lambda's events hold.
+func convert(item map[string]types.AttributeValue) map[string]events.DynamoDBAttributeValue {
+	converted := map[string]events.DynamoDBAttributeValue{}
+	for name, value := range item {
+		switch v := value.(type) {
+		case *types.AttributeValueMemberS:
+			converted[name] = events.NewStringAttribute(v.Value)
+		case *types.AttributeValueMemberN:
+			converted[name] = events.NewNumberAttribute(v.Value)
+		case *types.AttributeValueMemberM:
+			converted[name] = events.NewMapAttribute(convert(v.Value))
+		case *types.AttributeValueMemberL:
+			converted[name] = events.NewListAttribute(nil)
+		default:
+			converted[name] = events.NewNullAttribute()
+		}
+	}
+	return converted
+}
+
+// record is the stream record of a change that left the row with that image.
+func (b *testBundle) record(id string, before, after map[string]events.DynamoDBAttributeValue) events.DynamoDBEventRecord {
+	return events.DynamoDBEventRecord{
+		EventSourceArn: "arn:aws:dynamodb:us-east-1:123456789012:table/" + b.triggers.Table + "/stream/2026",
+		Change: events.DynamoDBStreamRecord{
+			Keys:     map[string]events.DynamoDBAttributeValue{"id": events.NewStringAttribute(id)},
+			OldImage: before, NewImage: after, SequenceNumber: uuid.NewString(),
+		},
+	}
+}
+
+// follow runs the function on the record of the row as it is now, and tells
+// whether it gave the record back.
+func (b *testBundle) follow(records ...events.DynamoDBEventRecord) (failed int) {
+	b.t.Helper()
+	response, err := b.handle(context.Background(), events.DynamoDBEvent{Records: records})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return len(response.BatchItemFailures)
+}
+
+func (b *testBundle) followRow(id string) (failed int) {
+	b.t.Helper()
+	return b.follow(b.record(id, nil, b.image(b.triggers.Table, id)))
+}
+
+// world is what there is of a trigger: its row's state and its schedules.
+func (b *testBundle) world(id string) string {
+	b.t.Helper()
+	var text []string
+	found, err := b.triggers.Get(context.Background(), id)
+	switch {
+	case errors.Is(err, table.ErrNotFound):
+		text = append(text, "no row")
+	case err != nil:
+		b.t.Fatal(err)
+	default:
+		text = append(text, fmt.Sprintf("%s %q settled %t", found.Status, found.ErrorMessage, found.Settled()))
+	}
+	page, err := b.schedules.ListSchedules(context.Background(), &scheduler.ListSchedulesInput{GroupName: &b.group, NamePrefix: &id})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, summary := range page.Schedules {
+		s, err := b.schedules.GetSchedule(context.Background(), &scheduler.GetScheduleInput{GroupName: &b.group, Name: summary.Name})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		text = append(text, strings.TrimPrefix(*s.Name, id)+"="+*s.ScheduleExpression+" "+*s.ScheduleExpressionTimezone)
+	}
+	slices.Sort(text)
+	return strings.Join(text, "; ")
+}
+
+func (b *testBundle) expect(id, want string) {
+	b.t.Helper()
+	if got := b.world(id); got != want {
+		b.t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+const union = `"cron_config":{"schedule":"0 0 1 * 1","timezone":"Europe/Paris"}`
+
+func TestSchedulesFollowTheRow(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.create(`"cron_config":{"schedule":"0 3 * * *","timezone":"Asia/Seoul"}`).ID
+	b.expect(id, `creating "" settled false`)
+	b.followRow(id)
+	b.expect(id, `=cron(0 3 * * ? *) Asia/Seoul; ready "" settled true`)
+
+	b.update(id, "{"+union+"}")
+	b.followRow(id)
+	b.expect(id, `.2=cron(0 0 ? * 2 *) Europe/Paris; =cron(0 0 1 * ? *) Europe/Paris; ready "" settled true`)
+
+	b.update(id, `{"cron_config":{"schedule":"@hourly"}}`)
+	b.followRow(id)
+	b.expect(id, `=cron(0 * * * ? *) UTC; ready "" settled true`)
+
+	b.update(id, `{"name":"cosmetic"}`)
+	b.expect(id, `=cron(0 * * * ? *) UTC; ready "" settled false`)
+	b.followRow(id)
+	b.expect(id, `=cron(0 * * * ? *) UTC; ready "" settled true`)
+
+	if _, err := b.triggers.MarkDeleting(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	b.followRow(id)
+	b.expect(id, "no row")
+}
+
+func TestOldAndDoubledRecordsAreHarmless(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.create(`"cron_config":{"schedule":"0 3 * * *"}`).ID
+	first := b.record(id, nil, b.image(b.triggers.Table, id))
+	b.update(id, `{"cron_config":{"schedule":"0 4 * * *"}}`)
+	second := b.record(id, first.Change.NewImage, b.image(b.triggers.Table, id))
+	b.follow(first)
+	b.expect(id, `=cron(0 4 * * ? *) UTC; ready "" settled true`)
+	b.follow(second, first, first, second)
+	b.expect(id, `=cron(0 4 * * ? *) UTC; ready "" settled true`)
+
+	if _, err := b.triggers.MarkDeleting(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	b.followRow(id)
+	b.follow(second, first)
+	b.expect(id, "no row")
+}
+
+func TestSourcesWithoutAProvisionerWaitAndCanBeDeleted(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.create(`"nats_config":{"server_urls":["nats://n"],"subject":"s"}`).ID
+	if b.followRow(id) != 0 {
+		t.Error("the record was given back")
+	}
+	b.expect(id, `creating "" settled false`)
+	if _, err := b.triggers.MarkDeleting(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	b.followRow(id)
+	b.expect(id, "no row")
+}
+
+func TestWhatAWSRefusesIsToldAndHealsWithTheNextUpdate(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.create(`"cron_config":{"schedule":"0 3 * * *"}`).ID
+	cfg := mototest.Config(t)
+	strict, err := guard.New(*cfg.BaseEndpoint) // moto would take a schedule without a role
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(strict)
+	t.Cleanup(server.Close)
+	cfg.BaseEndpoint = &server.URL
+	broken := newBundle(t, cfg)
+	roleless := broken.provisioners[trigger.SourceCron].(schedule.Schedules)
+	roleless.RoleARN = ""
+	broken.provisioners[trigger.SourceCron] = roleless
+	if broken.followRow(id) != 0 {
+		t.Error("a permanent error was given back to the stream")
+	}
+	failed := b.get(id)
+	if failed.Status != trigger.Error || !strings.Contains(failed.ErrorMessage, "could not be set up") || !failed.Settled() {
+		t.Errorf("got %s %q", failed.Status, failed.ErrorMessage)
+	}
+	b.update(id, `{"description":"again"}`)
+	b.followRow(id)
+	b.expect(id, `=cron(0 3 * * ? *) UTC; ready "" settled true`)
+}
+
+func TestContainerGoesAfterItsTriggers(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	ids := []string{b.create(union).ID, b.create(`"cron_config":{"schedule":"@daily"}`).ID}
+	for _, id := range ids {
+		b.followRow(id)
+	}
+	if _, err := b.containers.MarkDeleting(t.Context(), b.container.ID); err != nil {
+		t.Fatal(err)
+	}
+	deleting := b.record(b.container.ID, nil, b.image(b.containers.Table, b.container.ID))
+	deleting.EventSourceArn = "arn:aws:dynamodb:us-east-1:123456789012:table/" + b.containers.Table + "/stream/2026"
+	if b.follow(deleting) != 1 {
+		t.Error("the container's record was not given back while it had triggers")
+	}
+	for _, id := range ids {
+		if got := b.get(id).Status; got != trigger.Deleting {
+			t.Errorf("got status %s", got)
+		}
+		b.followRow(id)
+		b.expect(id, "no row")
+	}
+	if b.follow(deleting) != 0 {
+		t.Error("the container's record was given back without triggers")
+	}
+	if _, err := b.containers.Get(t.Context(), b.container.ID); !errors.Is(err, table.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// breaking is an HTTP client that breaks one of the AWS calls that go through it:
+// before the call takes effect, or after.
+type breaking struct {
+	mu    sync.Mutex
+	count int
+	at    int
+	after bool
+}
+
+var errBroken = errors.New("the function was killed here")
+
+func (c *breaking) Do(request *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	c.count++
+	broken := c.count == c.at
+	c.mu.Unlock()
+	if broken && !c.after {
+		return nil, errBroken
+	}
+	response, err := http.DefaultClient.Do(request)
+	if broken && err == nil {
+		response.Body.Close()
+		return nil, errBroken
+	}
+	return response, err
+}
+
+// TestKilledReconcileConverges breaks each AWS call of each pass in turn, before
+// and after it takes effect, and shows that a second run comes to the same world
+// as one that nothing happened to.
+func TestKilledReconcileConverges(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		prepare func(b *testBundle) (id string)
+		want    string
+	}{
+		"create": {
+			func(b *testBundle) string { return b.create(union).ID },
+			`.2=cron(0 0 ? * 2 *) Europe/Paris; =cron(0 0 1 * ? *) Europe/Paris; ready "" settled true`,
+		},
+		"update": {
+			func(b *testBundle) string {
+				id := b.create(union).ID
+				b.followRow(id)
+				b.update(id, `{"cron_config":{"schedule":"0 5 * * *"}}`)
+				return id
+			},
+			`=cron(0 5 * * ? *) Europe/Paris; ready "" settled true`,
+		},
+		"delete": {
+			func(b *testBundle) string {
+				id := b.create(union).ID
+				b.followRow(id)
+				if _, err := b.triggers.MarkDeleting(b.t.Context(), id); err != nil {
+					b.t.Fatal(err)
+				}
+				return id
+			},
+			"no row",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t)
+			broken := 0
+			for _, after := range []bool{false, true} {
+				for at := 1; ; at++ {
+					id := test.prepare(b)
+					record := b.record(id, nil, b.image(b.triggers.Table, id))
+					client := &breaking{at: at, after: after}
+					cfg := mototest.Config(t)
+					cfg.HTTPClient = client
+					cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+					gaveBack := newBundle(t, cfg).follow(record)
+					if client.count < at {
+						b.expect(id, test.want) // nothing was broken any more
+						break
+					}
+					if gaveBack == 0 {
+						t.Errorf("call %d (after: %t) failed and the record was not given back", at, after)
+					}
+					broken++
+					b.follow(record)
+					b.expect(id, test.want)
+				}
+			}
+			t.Logf("broke %d calls", broken)
+			if broken < 6 {
+				t.Errorf("only %d calls were broken", broken)
+			}
+		})
+	}
+}
