@@ -82,11 +82,10 @@ func reason(ctx context.Context, err error) string {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return certificate(err)
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return "the container does not speak TLS"
-	}
 	var network net.Error
 	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "the container does not speak TLS"
 	case ctx.Err() != nil:
 		return "the call was cut off: the function's time was over"
 	case errors.Is(err, syscall.ECONNREFUSED):

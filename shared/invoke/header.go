@@ -95,7 +95,7 @@ const traceHeader = "x-amzn-trace-id"
 
 // traceparent turns X-Ray's header (Root=1-5759e988-bd862e3fe1be46a994272793;
 // Parent=53995c3f42cd8ad8;Sampled=1) into that of W3C's Trace Context; empty
-// where no trace is on.
+// where no trace is on, which X-Ray says by not sampling it.
 func traceparent(ctx context.Context) string {
 	text, _ := ctx.Value(traceHeader).(string)
 	parts := map[string]string{}
@@ -106,14 +106,10 @@ func traceparent(ctx context.Context) string {
 	}
 	version, id, _ := strings.Cut(parts["Root"], "-")
 	trace, parent := strings.ReplaceAll(id, "-", ""), parts["Parent"]
-	if version != "1" || !lowerHex(trace, 32) || !lowerHex(parent, 16) {
+	if parts["Sampled"] != "1" || version != "1" || !lowerHex(trace, 32) || !lowerHex(parent, 16) {
 		return ""
 	}
-	flags := "00"
-	if parts["Sampled"] == "1" {
-		flags = "01"
-	}
-	return "00-" + trace + "-" + parent + "-" + flags
+	return "00-" + trace + "-" + parent + "-01"
 }
 
 func lowerHex(text string, length int) bool {

@@ -1,0 +1,332 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/google/uuid"
+
+	"containertriggers/infra/local/moto/mototest"
+	"containertriggers/shared/container"
+	"containertriggers/shared/invoke"
+	"containertriggers/shared/lifecycle"
+	"containertriggers/shared/occurrence"
+	"containertriggers/shared/seal"
+	"containertriggers/shared/table"
+	"containertriggers/shared/trigger"
+)
+
+// due is a minute at which "* * * * *" and "0 10 * * *" are due.
+var due = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+
+// testBundle is the function on moto, with a trigger on a container that answers
+// as it is told.
+type testBundle struct {
+	function
+	t       *testing.T
+	trigger trigger.Trigger
+	to      container.Container
+	calls   atomic.Int64
+	headers chan http.Header
+	// answers are the statuses to give, the last one again and again.
+	mu      sync.Mutex
+	answers []int
+	clock   time.Time
+}
+
+func setup(t *testing.T, answers ...int) *testBundle {
+	t.Helper()
+	env, cfg := mototest.Environment(t, "dispatch-schedule"), mototest.Config(t)
+	db := dynamodb.NewFromConfig(cfg)
+	b := &testBundle{t: t, answers: answers, clock: due.Add(time.Second), headers: make(chan http.Header, 100)}
+	b.function = function{
+		triggers:    table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
+		containers:  table.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
+		invocations: table.Invocations{Client: db, Table: env["INVOCATIONS_TABLE"]},
+		sealer:      seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]},
+		bus:         lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: env["EVENT_BUS"]},
+		caller:      invoke.New(invoke.Settings{AllowPrivate: true}),
+
+		maxDeliveries: 3,
+		now:           func() time.Time { return b.clock },
+		sleep:         func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.calls.Add(1)
+		b.headers <- r.Header
+		_, _ = io.Copy(io.Discard, r.Body)
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		w.WriteHeader(b.answers[0])
+		if len(b.answers) > 1 {
+			b.answers = b.answers[1:]
+		}
+	}))
+	t.Cleanup(server.Close)
+
+	b.to = container.Container{
+		ID: uuid.NewString(), Region: "fr-par", Status: container.Ready, Tags: []string{}, Generation: 1,
+		Owner:          container.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
+		PublicEndpoint: server.URL, Privacy: container.Public, Timeout: time.Minute,
+	}
+	if err := b.containers.Create(t.Context(), b.to); err != nil {
+		t.Fatal(err)
+	}
+	body := fmt.Sprintf(`{"name":"n","container_id":%q,"cron_config":{"schedule":"0 10 * * *"}}`, b.to.ID)
+	created, _, err := trigger.Create([]byte(body), uuid.NewString(), "fr-par", due.Add(-time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	created.Owner = b.to.Owner
+	if err := b.triggers.Create(t.Context(), b.containers, created); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.triggers.Settle(t.Context(), created, "", due.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	b.trigger = created
+	return b
+}
+
+// deliver runs the function as Lambda does, under a request ID.
+func (b *testBundle) deliver(requestID string) error {
+	b.t.Helper()
+	event, err := json.Marshal(occurrence.Occurrence{TriggerID: b.trigger.ID, ContainerID: b.to.ID, ScheduledTime: due})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
+	defer cancel()
+	return b.handle(lambdacontext.NewContext(ctx, &lambdacontext.LambdaContext{AwsRequestID: requestID}), event)
+}
+
+func (b *testBundle) expectCalls(want int64) {
+	b.t.Helper()
+	if got := b.calls.Load(); got != want {
+		b.t.Errorf("got %d calls, want %d", got, want)
+	}
+}
+
+func (b *testBundle) message() string {
+	b.t.Helper()
+	found, err := b.triggers.Get(b.t.Context(), b.trigger.ID)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return found.ErrorMessage
+}
+
+func TestOccurrenceThatIsDeliveredManyTimesIsOneCall(t *testing.T) {
+	t.Parallel()
+	b := setup(t, http.StatusOK)
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			if err := b.deliver(uuid.NewString()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	b.expectCalls(1)
+	b.clock = due.Add(24 * time.Hour) // the claim is long stale, but it was delivered
+	if err := b.deliver("late"); err != nil {
+		t.Error(err)
+	}
+	b.expectCalls(1)
+}
+
+func TestFailedCallIsTriedAgainWithTheSameID(t *testing.T) {
+	t.Parallel()
+	b := setup(t, 500, 404, 200)
+	if err := b.deliver("run"); err != nil {
+		t.Error(err)
+	}
+	b.expectCalls(3)
+	ids := map[string]bool{}
+	for range 3 {
+		ids[(<-b.headers).Get("Ce-Id")] = true
+	}
+	if len(ids) != 1 {
+		t.Errorf("got the IDs %v", ids)
+	}
+	if got := b.message(); got != "" {
+		t.Errorf("got message %q after a success", got)
+	}
+}
+
+func TestOccurrenceIsGivenUpAfterTheLastDeliveryAndCanBeReplayed(t *testing.T) {
+	t.Parallel()
+	b := setup(t, http.StatusBadGateway)
+	for delivery := int64(1); delivery <= 3; delivery++ {
+		err := b.deliver("run") // Lambda's retries have the ID of the first try
+		if err == nil || !strings.Contains(err.Error(), "the container answered 502 Bad Gateway") {
+			t.Errorf("delivery %d: got %v", delivery, err)
+		}
+		b.expectCalls(3 * delivery)
+		if err := b.deliver("double"); delivery < 3 && err != nil {
+			t.Errorf("a double of a failing occurrence: %v", err)
+		}
+		if delivery < 3 {
+			b.expectCalls(3 * delivery)
+		}
+	}
+	b.mu.Lock()
+	b.answers = []int{http.StatusOK}
+	b.mu.Unlock()
+	before := b.calls.Load()
+	if err := b.deliver("replay"); err != nil {
+		t.Error(err)
+	}
+	b.expectCalls(before + 1)
+	if got := b.message(); got != "" {
+		t.Errorf("got message %q after the replay", got)
+	}
+}
+
+func TestClaimOfACrashedRunIsTakenOver(t *testing.T) {
+	t.Parallel()
+	b := setup(t, http.StatusOK)
+	minute := due.Format(time.RFC3339)
+	if _, err := b.invocations.Claim(t.Context(), b.trigger.ID, minute, "crashed", b.clock, b.clock.Add(15*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.deliver("other"); err != nil {
+		t.Error(err)
+	}
+	b.expectCalls(0)
+	b.clock = b.clock.Add(16 * time.Minute)
+	if err := b.deliver("other"); err != nil {
+		t.Error(err)
+	}
+	b.expectCalls(1)
+
+	again := setup(t, http.StatusOK)
+	if _, err := again.invocations.Claim(t.Context(), again.trigger.ID, minute, "crashed", again.clock, again.clock.Add(15*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.deliver("crashed"); err != nil { // Lambda's retry of the run that crashed
+		t.Error(err)
+	}
+	again.expectCalls(1)
+}
+
+func TestNoCallIsMadeForWhatIsNotWantedAnyMore(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(b *testBundle){
+		"another schedule": func(b *testBundle) {
+			current, err := b.triggers.Get(t.Context(), b.trigger.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			updated, _, err := current.Update([]byte(`{"cron_config":{"schedule":"1 10 * * *"}}`), due)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.triggers.Update(t.Context(), current, updated); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"being deleted": func(b *testBundle) {
+			if _, err := b.triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"deleted": func(b *testBundle) {
+			if _, err := b.triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.triggers.Remove(t.Context(), b.trigger.ID); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"without a container": func(b *testBundle) {
+			if _, err := b.containers.MarkDeleting(t.Context(), b.to.ID); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.containers.Remove(t.Context(), b.to.ID); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := setup(t, http.StatusOK)
+			change(b)
+			if err := b.deliver("run"); err != nil {
+				t.Error(err)
+			}
+			b.expectCalls(0)
+		})
+	}
+}
+
+func TestEventThatIsNoOccurrenceIsAnError(t *testing.T) {
+	t.Parallel()
+	b := setup(t, http.StatusOK)
+	id := uuid.NewString()
+	for _, event := range []string{``, `[]`, `{}`, `{"trigger_id":"x","container_id":"` + id + `","scheduled_time":"2026-11-23T10:00:00Z"}`,
+		`{"trigger_id":"` + id + `","container_id":"` + id + `"}`,
+		`{"trigger_id":"` + id + `","container_id":"` + id + `","scheduled_time":"<aws.scheduler.scheduled-time>"}`} {
+		if err := b.handle(t.Context(), json.RawMessage(event)); err == nil || !strings.Contains(err.Error(), "reading an occurrence") {
+			t.Errorf("%s: got %v", event, err)
+		}
+	}
+}
+
+func TestOutcomeIsRecorded(t *testing.T) {
+	t.Parallel()
+	b := setup(t, http.StatusTeapot)
+	if err := b.deliver("run"); err == nil {
+		t.Error("a failure is no error")
+	}
+	if got := b.message(); got != "the container answered 418 I'm a teapot" {
+		t.Errorf("got message %q", got)
+	}
+	answer, err := b.invocations.Client.Query(t.Context(), &dynamodb.QueryInput{
+		TableName: &b.invocations.Table, KeyConditionExpression: ptr("trigger_id = :id"),
+		ExpressionAttributeValues: values(b.trigger.ID),
+	})
+	if err != nil || len(answer.Items) != 1 {
+		t.Fatalf("got %v, %v", answer, err)
+	}
+	for name, want := range map[string]string{
+		"outcome": "failed", "attempts": "3", "claims": "1", "message": "the container answered 418 I'm a teapot",
+		"occurrence": "2026-11-23T10:00:00Z", "expires_at": fmt.Sprint(b.clock.Add(7 * 24 * time.Hour).Unix()),
+	} {
+		if got := text(answer.Items[0][name]); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func values(id string) map[string]types.AttributeValue {
+	return map[string]types.AttributeValue{":id": &types.AttributeValueMemberS{Value: id}}
+}
+
+// text is the value of a string or number attribute.
+func text(value types.AttributeValue) string {
+	switch v := value.(type) {
+	case *types.AttributeValueMemberS:
+		return v.Value
+	case *types.AttributeValueMemberN:
+		return v.Value
+	}
+	return ""
+}
