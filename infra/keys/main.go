@@ -40,13 +40,21 @@ KEYS_TABLE names the table; see the outputs of the deployed stack.
 func main() {
 	if err := run(context.Background(), os.Args[1:], os.Getenv("KEYS_TABLE"), os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "keys:", err)
+		if _, misused := errors.AsType[usageError](err); misused {
+			fmt.Fprint(os.Stderr, usage)
+		}
 		os.Exit(1)
 	}
 }
 
+// usageError is a command line that cannot be understood.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
 func run(ctx context.Context, args []string, tableName string, out io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("a command is missing\n" + usage)
+		return usageError("a command is missing")
 	}
 	if tableName == "" {
 		return errors.New("KEYS_TABLE is not set: it names the table, see the outputs of the deployed stack")
@@ -64,11 +72,11 @@ func run(ctx context.Context, args []string, tableName string, out io.Writer) er
 		return list(ctx, keys, out)
 	case "revoke":
 		if len(rest) != 1 {
-			return errors.New("revoke wants one access key\n" + usage)
+			return usageError("revoke wants one access key")
 		}
 		return revoke(ctx, keys, rest[0], out)
 	default:
-		return fmt.Errorf("there is no command %q\n%s", command, usage)
+		return usageError("there is no command " + command)
 	}
 }
 
@@ -97,9 +105,9 @@ func create(ctx context.Context, keys table.Keys, args []string, now time.Time, 
 	caller.PermissionSet = auth.PermissionSet(*permissions)
 	switch {
 	case flags.NArg() > 0:
-		return fmt.Errorf("what is %q?\n%s", flags.Arg(0), usage)
+		return usageError("there is no argument " + flags.Arg(0))
 	case caller.OrganizationID == "":
-		return errors.New("-organization is missing\n" + usage)
+		return usageError("-organization is missing")
 	case caller.PermissionSet != auth.ReadOnly && caller.PermissionSet != auth.FullAccess:
 		return fmt.Errorf("there is no permission set %q", *permissions)
 	case lifetime < 0:

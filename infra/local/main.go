@@ -70,6 +70,9 @@ func run(ctx context.Context) error {
 	if err := env.write(path); err != nil {
 		return err
 	}
+	if err := writeSAM(filepath.Join(".local", "sam-env.json"), c); err != nil {
+		return err
+	}
 	fmt.Fprintf(out, welcome, c.APIURL(), c.AWSEndpoint(), demo.url, path)
 
 	select {

@@ -42,6 +42,18 @@ func (e environment) write(path string) error {
 	return nil
 }
 
+// writeSAM writes the functions' environments for `sam local invoke --env-vars`.
+func writeSAM(path string, c *cloud.Cloud) error {
+	text, err := json.MarshalIndent(c.Environments(), "", "  ")
+	if err != nil {
+		return fmt.Errorf("encoding the functions' environments: %w", err)
+	}
+	if err := os.WriteFile(path, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("writing the functions' environments: %w", err)
+	}
+	return nil
+}
+
 // prepare gives a newcomer something to look at: a key, and with it, over the
 // API, a container and a trigger that calls it every minute.
 func prepare(ctx context.Context, c *cloud.Cloud, demoURL string) (environment, error) {

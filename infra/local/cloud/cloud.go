@@ -217,6 +217,15 @@ func (c *Cloud) AWSEndpoint() string { return c.endpoint }
 // Function is the deployed function whose code is in that folder.
 func (c *Cloud) Function(folder string) lambda.Function { return c.functions[folder] }
 
+// Environments are the functions' environments by their logical IDs.
+func (c *Cloud) Environments() map[string]map[string]string {
+	environments := map[string]map[string]string{}
+	for logicalID, deployed := range c.stack.Functions {
+		environments[logicalID] = c.functions[deployed.Folder].Environment
+	}
+	return environments
+}
+
 // Invoke runs the function whose code is in that folder and waits for its answer.
 func (c *Cloud) Invoke(ctx context.Context, folder string, payload []byte) ([]byte, error) {
 	return c.host.Invoke(ctx, c.functions[folder].Name, payload)
