@@ -99,8 +99,9 @@ func create(ctx context.Context, keys table.Keys, args []string, now time.Time, 
 	permissions := flags.String("permissions", string(auth.FullAccess), "the permission set: ContainersReadOnly or ContainersFullAccess")
 	flags.StringVar(&description, "description", "", "what the key is for")
 	flags.DurationVar(&lifetime, "expires", 0, "for how long the key works (for ever)")
+	flags.SetOutput(io.Discard) // main tells what is wrong, once
 	if err := flags.Parse(args); err != nil {
-		return err
+		return usageError(err.Error())
 	}
 	caller.PermissionSet = auth.PermissionSet(*permissions)
 	switch {

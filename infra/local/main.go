@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -50,7 +49,7 @@ func run(ctx context.Context) error {
 	fmt.Fprintln(out, "starting the local cloud …")
 	err := c.Start(ctx)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("port %s is taken: stop what listens there, or choose another one with PORT=%s1", port, strings.TrimSuffix(port, "1"))
+		return fmt.Errorf("port %s is taken: stop what listens there, or choose another one with PORT=…", port)
 	}
 	if err != nil {
 		return err

@@ -9,10 +9,13 @@ that. The local cloud does this as Lambda does; so moto's own list of what is
 mapped stays empty here. The mappings remain listed by its Lambda API.
 """
 
+import functools
 import logging
 import os
 import sys
+import threading
 
+import moto.dynamodb.models
 import moto.dynamodb.models.table
 import moto.sqs.models
 from moto.server import ThreadedMotoServer
@@ -25,6 +28,22 @@ class Nothing(dict):
 
 for mapped in (moto.sqs.models.Queue, moto.dynamodb.models.table.Table):
     mapped.lambda_event_source_mappings = property(lambda self: Nothing(), lambda self, mappings: None)
+
+writing = threading.RLock()
+
+
+def one_at_a_time(write):
+    @functools.wraps(write)
+    def locked(*args, **kwargs):
+        with writing:
+            return write(*args, **kwargs)
+
+    return locked
+
+
+for write in ("put_item", "update_item", "delete_item", "transact_write_items"):
+    backend = moto.dynamodb.models.DynamoDBBackend
+    setattr(backend, write, one_at_a_time(getattr(backend, write)))
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
