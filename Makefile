@@ -15,7 +15,8 @@ help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 run: build ## Run everything on this machine: the API, the sources, a demo container
-	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && exec go run ./infra/local
+	@go build -o .build/local ./infra/local
+	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && exec .build/local
 
 test: build ## Run all tests
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && go test -race ./...

@@ -90,6 +90,7 @@ func prepare(ctx context.Context, c *cloud.Cloud, demoURL string) (environment, 
 		"SCW_INSECURE=true",
 		"AWS_ENDPOINT_URL=" + c.AWSEndpoint(),
 		"AWS_REGION=" + moto.Region,
+		"AWS_DEFAULT_REGION=" + moto.Region, // which the AWS CLI v1 reads
 		"AWS_ACCESS_KEY_ID=local",
 		"AWS_SECRET_ACCESS_KEY=local",
 		"KEYS_TABLE=" + keys.Table,

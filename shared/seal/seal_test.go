@@ -19,7 +19,7 @@ func TestSecretOpensForItsOwnResourceAlone(t *testing.T) {
 		Client: kms.NewFromConfig(mototest.Config(t)), KeyID: mototest.Environment(t, "create-trigger")["KMS_KEY_ID"],
 	}
 	id := uuid.NewString()
-	for _, text := range []secret.Text{"s", secret.Text(strings.Repeat("é", 2048))} {
+	for _, text := range []secret.Text{"a short one", secret.Text(strings.Repeat("é", 2048))} {
 		sealed, err := sealer.Seal(t.Context(), "trigger", id, text)
 		if err != nil || bytes.Contains(sealed, []byte(text)) {
 			t.Fatalf("got %v", err)
@@ -27,7 +27,7 @@ func TestSecretOpensForItsOwnResourceAlone(t *testing.T) {
 		if opened, err := sealer.Open(t.Context(), "trigger", id, sealed); err != nil || opened != text {
 			t.Errorf("got %v", err)
 		}
-		if _, err := sealer.Open(t.Context(), "trigger", uuid.NewString(), sealed); err == nil || strings.Contains(err.Error(), string(text)) && len(text) > 1 {
+		if _, err := sealer.Open(t.Context(), "trigger", uuid.NewString(), sealed); err == nil || strings.Contains(err.Error(), string(text)) {
 			t.Errorf("for another trigger: %v", err)
 		}
 		if _, err := sealer.Open(t.Context(), "container", id, sealed); err == nil {
