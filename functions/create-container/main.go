@@ -4,12 +4,11 @@ package main
 import (
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/caarlos0/env/v11"
 	"github.com/google/uuid"
 
-	"containertriggers/shared/awsconfig"
 	"containertriggers/shared/container"
 	"containertriggers/shared/httpapi"
 	"containertriggers/shared/seal"
@@ -24,14 +23,13 @@ type settings struct {
 }
 
 func main() {
-	s := env.Must(env.ParseAs[settings]())
-	cfg := awsconfig.FromEnvironment()
-	db := dynamodb.NewFromConfig(cfg)
-	httpapi.Start(s.Settings, db, function{
-		containers: table.Containers{Client: db, Table: s.ContainersTable},
-		sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
-		rules:      container.Rules{AllowHTTP: s.AllowHTTP},
-		newID:      uuid.NewString,
-		now:        time.Now,
-	}.operation())
+	httpapi.Start(func(s settings, cfg aws.Config, db *dynamodb.Client) httpapi.Operation[draft] {
+		return function{
+			containers: table.Containers{Client: db, Table: s.ContainersTable},
+			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
+			rules:      container.Rules{AllowHTTP: s.AllowHTTP},
+			newID:      uuid.NewString,
+			now:        time.Now,
+		}.operation()
+	})
 }

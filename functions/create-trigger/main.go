@@ -4,12 +4,11 @@ package main
 import (
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/caarlos0/env/v11"
 	"github.com/google/uuid"
 
-	"containertriggers/shared/awsconfig"
 	"containertriggers/shared/httpapi"
 	"containertriggers/shared/seal"
 	"containertriggers/shared/table"
@@ -23,14 +22,13 @@ type settings struct {
 }
 
 func main() {
-	s := env.Must(env.ParseAs[settings]())
-	cfg := awsconfig.FromEnvironment()
-	db := dynamodb.NewFromConfig(cfg)
-	httpapi.Start(s.Settings, db, function{
-		triggers:   table.Triggers{Client: db, Table: s.TriggersTable},
-		containers: table.Containers{Client: db, Table: s.ContainersTable},
-		sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
-		newID:      uuid.NewString,
-		now:        time.Now,
-	}.operation())
+	httpapi.Start(func(s settings, cfg aws.Config, db *dynamodb.Client) httpapi.Operation[draft] {
+		return function{
+			triggers:   table.Triggers{Client: db, Table: s.TriggersTable},
+			containers: table.Containers{Client: db, Table: s.ContainersTable},
+			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
+			newID:      uuid.NewString,
+			now:        time.Now,
+		}.operation()
+	})
 }

@@ -2,11 +2,12 @@
 package main
 
 import (
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/caarlos0/env/v11"
 
-	"containertriggers/shared/awsconfig"
+	"containertriggers/shared/container"
 	"containertriggers/shared/httpapi"
+	"containertriggers/shared/operation"
 	"containertriggers/shared/table"
 )
 
@@ -16,10 +17,8 @@ type settings struct {
 }
 
 func main() {
-	s := env.Must(env.ParseAs[settings]())
-	cfg := awsconfig.FromEnvironment()
-	db := dynamodb.NewFromConfig(cfg)
-	httpapi.Start(s.Settings, db, function{
-		containers: table.Containers{Client: db, Table: s.ContainersTable},
-	}.operation())
+	httpapi.Start(func(s settings, _ aws.Config, db *dynamodb.Client) httpapi.Operation[container.Container] {
+		kind := operation.Kind[container.Container]{Name: container.Resource, Table: table.Containers{Client: db, Table: s.ContainersTable}}
+		return kind.Delete()
+	})
 }

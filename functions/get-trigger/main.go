@@ -2,12 +2,13 @@
 package main
 
 import (
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/caarlos0/env/v11"
 
-	"containertriggers/shared/awsconfig"
 	"containertriggers/shared/httpapi"
+	"containertriggers/shared/operation"
 	"containertriggers/shared/table"
+	"containertriggers/shared/trigger"
 )
 
 type settings struct {
@@ -16,10 +17,8 @@ type settings struct {
 }
 
 func main() {
-	s := env.Must(env.ParseAs[settings]())
-	cfg := awsconfig.FromEnvironment()
-	db := dynamodb.NewFromConfig(cfg)
-	httpapi.Start(s.Settings, db, function{
-		triggers: table.Triggers{Client: db, Table: s.TriggersTable},
-	}.operation())
+	httpapi.Start(func(s settings, _ aws.Config, db *dynamodb.Client) httpapi.Operation[trigger.Trigger] {
+		kind := operation.Kind[trigger.Trigger]{Name: trigger.Resource, Table: table.Triggers{Client: db, Table: s.TriggersTable}}
+		return kind.Get()
+	})
 }

@@ -4,14 +4,15 @@ package main
 import (
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/caarlos0/env/v11"
 
-	"containertriggers/shared/awsconfig"
 	"containertriggers/shared/container"
 	"containertriggers/shared/httpapi"
+	"containertriggers/shared/operation"
 	"containertriggers/shared/seal"
+	"containertriggers/shared/secret"
 	"containertriggers/shared/table"
 )
 
@@ -23,13 +24,12 @@ type settings struct {
 }
 
 func main() {
-	s := env.Must(env.ParseAs[settings]())
-	cfg := awsconfig.FromEnvironment()
-	db := dynamodb.NewFromConfig(cfg)
-	httpapi.Start(s.Settings, db, function{
-		containers: table.Containers{Client: db, Table: s.ContainersTable},
-		sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
-		rules:      container.Rules{AllowHTTP: s.AllowHTTP},
-		now:        time.Now,
-	}.operation())
+	httpapi.Start(func(s settings, cfg aws.Config, db *dynamodb.Client) httpapi.Operation[container.Container] {
+		kind := operation.Kind[container.Container]{Name: container.Resource, Table: table.Containers{Client: db, Table: s.ContainersTable}}
+		sealer := seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID}
+		rules := container.Rules{AllowHTTP: s.AllowHTTP}
+		return kind.Update(sealer, func(old container.Container, body []byte) (container.Container, *secret.Text, error) {
+			return old.Update(body, rules, time.Now())
+		})
+	})
 }

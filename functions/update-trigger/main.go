@@ -4,14 +4,16 @@ package main
 import (
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/caarlos0/env/v11"
 
-	"containertriggers/shared/awsconfig"
 	"containertriggers/shared/httpapi"
+	"containertriggers/shared/operation"
 	"containertriggers/shared/seal"
+	"containertriggers/shared/secret"
 	"containertriggers/shared/table"
+	"containertriggers/shared/trigger"
 )
 
 type settings struct {
@@ -21,12 +23,11 @@ type settings struct {
 }
 
 func main() {
-	s := env.Must(env.ParseAs[settings]())
-	cfg := awsconfig.FromEnvironment()
-	db := dynamodb.NewFromConfig(cfg)
-	httpapi.Start(s.Settings, db, function{
-		triggers: table.Triggers{Client: db, Table: s.TriggersTable},
-		sealer:   seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
-		now:      time.Now,
-	}.operation())
+	httpapi.Start(func(s settings, cfg aws.Config, db *dynamodb.Client) httpapi.Operation[trigger.Trigger] {
+		kind := operation.Kind[trigger.Trigger]{Name: trigger.Resource, Table: table.Triggers{Client: db, Table: s.TriggersTable}}
+		sealer := seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID}
+		return kind.Update(sealer, func(old trigger.Trigger, body []byte) (trigger.Trigger, *secret.Text, error) {
+			return old.Update(body, time.Now())
+		})
+	})
 }

@@ -50,6 +50,20 @@ type Container struct {
 	Generation int64
 }
 
+// Place is the region that the container is in, and to whom it belongs.
+func (c Container) Place() (region string, owner Owner) {
+	return c.Region, c.Owner
+}
+
+// Revision is the container's generation.
+func (c Container) Revision() int64 { return c.Generation }
+
+// WithSecret is the container with that token, as ciphertext.
+func (c Container) WithSecret(sealed []byte) Container {
+	c.SealedToken = sealed
+	return c
+}
+
 // Status is ready until the container is being deleted.
 type Status string
 

@@ -25,7 +25,6 @@ import (
 	"containertriggers/shared/auth"
 	"containertriggers/shared/awserr"
 	"containertriggers/shared/check"
-	"containertriggers/shared/container"
 	"containertriggers/shared/fault"
 )
 
@@ -34,8 +33,9 @@ const (
 	maxBody = 256 << 10
 	// maxAnswer bounds an answer, in bytes: Lambda refuses 6 MB and more.
 	maxAnswer = 5 << 20
-	// answerTime is what is kept of a function's time to answer when it runs out.
-	answerTime = 500 * time.Millisecond
+	// answerTime is what is kept of a function's time to answer when it runs out:
+	// enough for a last look at whether a create took effect.
+	answerTime = 3500 * time.Millisecond
 )
 
 // Regions are those that an API of this kind may have.
@@ -48,24 +48,6 @@ type Request struct {
 	ID    string
 	Query url.Values
 	Body  []byte
-}
-
-// MayRead is nil where what was found under the request's ID is in the request's
-// region and the caller may know of it; to anybody else it does not exist.
-func (r Request) MayRead(caller auth.Caller, resource, region string, owner container.Owner) error {
-	if region != r.Region {
-		return fault.NotFound(resource, r.ID)
-	}
-	return caller.MayRead(resource, r.ID, owner)
-}
-
-// MayWrite is nil where the caller may change what was found under the
-// request's ID as well.
-func (r Request) MayWrite(caller auth.Caller, resource, region string, owner container.Owner) error {
-	if err := r.MayRead(caller, resource, region, owner); err != nil {
-		return err
-	}
-	return caller.MayWrite(resource)
 }
 
 // Operation is one call of the API in two steps. Read runs while the caller is

@@ -95,6 +95,20 @@ func (t Trigger) Path() string {
 	return "/containers/v1/regions/" + t.Region + "/triggers/" + t.ID
 }
 
+// Place is the region that the trigger is in, and to whom it belongs.
+func (t Trigger) Place() (region string, owner container.Owner) {
+	return t.Region, t.Owner
+}
+
+// Revision is the trigger's generation.
+func (t Trigger) Revision() int64 { return t.Generation }
+
+// WithSecret is the trigger with that secret of its source, as ciphertext.
+func (t Trigger) WithSecret(sealed []byte) Trigger {
+	t.SealedSecret = sealed
+	return t
+}
+
 // Settled says whether the source matches the trigger's present generation.
 func (t Trigger) Settled() bool {
 	return t.ObservedGeneration == t.Generation
