@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -114,6 +115,8 @@ func (c *Cloud) startEmulator() error {
 		}
 		c.moto, endpoint = server, server.Endpoint()
 		c.closers = append(c.closers, server.Close)
+	} else if err := answers(endpoint); err != nil {
+		return fmt.Errorf("nothing answers at AWS_ENDPOINT_URL=%s: unset it to have an emulator started: %w", endpoint, err)
 	}
 	handler, err := guard.New(endpoint)
 	if err != nil {
@@ -126,6 +129,19 @@ func (c *Cloud) startEmulator() error {
 	c.endpoint = "http://" + listener.Addr().String()
 	c.serve(listener, handler)
 	return nil
+}
+
+// answers says whether anything listens at an endpoint.
+func answers(endpoint string) error {
+	target, err := url.Parse(endpoint)
+	if err != nil {
+		return err
+	}
+	connection, err := net.DialTimeout("tcp", target.Host, 5*time.Second)
+	if err != nil {
+		return err
+	}
+	return connection.Close()
 }
 
 // addFunctions makes the deployed functions run, with the environment that the
