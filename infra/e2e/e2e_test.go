@@ -176,7 +176,8 @@ type response struct {
 // do sends a request as it is, with the tenant's key unless header says otherwise.
 func (b *testBundle) do(method, path, body string, header map[string]string) response {
 	b.t.Helper()
-	request, err := http.NewRequestWithContext(b.t.Context(), method, b.APIURL()+path, strings.NewReader(body))
+	// Not the test's context, which is over when it cleans up.
+	request, err := http.NewRequestWithContext(context.Background(), method, b.APIURL()+path, strings.NewReader(body))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -214,7 +215,11 @@ func (b *testBundle) createContainer(fields map[string]any) string {
 	if r.status != http.StatusOK {
 		b.t.Fatalf("creating a container: %d %s", r.status, r.text)
 	}
-	return r.body["id"].(string)
+	id := r.body["id"].(string)
+	b.t.Cleanup(func() { // with its triggers, which would fire for ever
+		b.do(http.MethodDelete, regional+"/containers/"+id, "", nil)
+	})
+	return id
 }
 
 // createCron creates a cron trigger with the SDK.

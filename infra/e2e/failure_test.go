@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -46,7 +47,7 @@ func (b *testBundle) receive(queueURL, triggerID string) []string {
 	return bodies
 }
 
-// lifecycleEvents makes a queue that gets the service's events.
+// lifecycleEvents makes a queue that gets the events of the tenant's triggers.
 func (b *testBundle) lifecycleEvents() (queueURL string) {
 	b.t.Helper()
 	queues, bus := sqs.NewFromConfig(b.AWSConfig()), eventbridge.NewFromConfig(b.AWSConfig())
@@ -56,7 +57,7 @@ func (b *testBundle) lifecycleEvents() (queueURL string) {
 		b.t.Fatal(err)
 	}
 	busName := b.Function("reconcile").Environment["EVENT_BUS"]
-	pattern := `{"source":["container-triggers"]}`
+	pattern := `{"source":["container-triggers"],"detail":{"organization_id":["` + b.organization + `"]}}`
 	if _, err := bus.PutRule(b.t.Context(), &eventbridge.PutRuleInput{Name: &name, EventBusName: &busName, EventPattern: &pattern}); err != nil {
 		b.t.Fatal(err)
 	}
@@ -67,6 +68,15 @@ func (b *testBundle) lifecycleEvents() (queueURL string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.t.Cleanup(func() { // for moto takes its time with each rule for each event
+		ctx := context.Background()
+		if _, err := bus.RemoveTargets(ctx, &eventbridge.RemoveTargetsInput{Rule: &name, EventBusName: &busName, Ids: []string{"queue"}}); err != nil {
+			b.t.Error(err)
+		}
+		if _, err := bus.DeleteRule(ctx, &eventbridge.DeleteRuleInput{Name: &name, EventBusName: &busName}); err != nil {
+			b.t.Error(err)
+		}
+	})
 	return *queue.QueueUrl
 }
 
