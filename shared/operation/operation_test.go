@@ -178,6 +178,26 @@ func TestWhatIsInAnotherRegionIsNotFound(t *testing.T) {
 	}
 }
 
+func TestWhatIsAnothersIsNotFound(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.create(1, "n", daily)
+	for _, caller := range []string{"stranger", "first"} { // of another organization, of another project
+		for name, status := range map[string]int{
+			"get":    first(serve(b, b.kind.Get(), caller, "fr-par", id, "", "")),
+			"update": first(serve(b, b.update(), caller, "fr-par", id, "", `{"name":"x"}`)),
+			"delete": first(serve(b, b.kind.Delete(), caller, "fr-par", id, "", "")),
+		} {
+			if status != http.StatusNotFound {
+				t.Errorf("%s by %s: got %d", name, caller, status)
+			}
+		}
+	}
+	if got, err := b.triggers.Get(t.Context(), id); err != nil || got.Name != "n" || got.Generation != 1 {
+		t.Errorf("it was changed all the same: %+v, %v", got, err)
+	}
+}
+
 func first(status int, _ map[string]any) int { return status }
 
 func TestParallelUpdatesAreAppliedOneAfterTheOther(t *testing.T) {
