@@ -196,7 +196,7 @@ func (f function) conclude(ctx context.Context, log *slog.Logger, t trigger.Trig
 		// another one.
 		log.ErrorContext(ctx, "recording the outcome failed", "outcome", report.Outcome, "error", err)
 	}
-	log.InfoContext(ctx, "delivered", "outcome", report.Outcome, "attempts", report.Attempts,
+	log.InfoContext(ctx, "called the container", "outcome", report.Outcome, "attempts", report.Attempts,
 		"latency_ms", report.Latency.Milliseconds(), "message", report.Message)
 	if report.Outcome != table.Delivered {
 		return fmt.Errorf("trigger %s at %s: %s", t.ID, due.Minute(), report.Message)
