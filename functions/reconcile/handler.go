@@ -62,7 +62,9 @@ func (f function) handle(ctx context.Context, batch events.DynamoDBEvent) (event
 			return nil
 		})
 	}
-	return events.DynamoDBEventResponse{BatchItemFailures: failed}, group.Wait()
+	// In statements of their own: what failed is known when all is done.
+	err := group.Wait()
+	return events.DynamoDBEventResponse{BatchItemFailures: failed}, err
 }
 
 // byRow groups records by the row they are about, in order.
