@@ -11,6 +11,7 @@ import (
 	"containertriggers/shared/check"
 	"containertriggers/shared/fault"
 	"containertriggers/shared/secret"
+	"containertriggers/shared/wiretime"
 )
 
 // Resource is the contract's name for a container, as errors give it.
@@ -117,7 +118,7 @@ func Create(data []byte, id, region string, rules Rules, now time.Time) (Contain
 	var faults fault.Arguments
 	object := body.Parse(data, &faults)
 
-	now = now.UTC().Truncate(time.Microsecond)
+	now = wiretime.Precise(now)
 	c := Container{
 		ID: id, Region: region, Tags: []string{}, Privacy: Public, Timeout: DefaultTimeout,
 		Status: Ready, CreatedAt: now, UpdatedAt: now, Generation: 1,
@@ -163,10 +164,7 @@ func (c Container) Update(data []byte, rules Rules, now time.Time) (Container, *
 		return c, nil, nil
 	}
 	updated.Generation++
-	updated.UpdatedAt = now.UTC().Truncate(time.Microsecond)
-	if earliest := c.UpdatedAt.Add(time.Microsecond); updated.UpdatedAt.Before(earliest) {
-		updated.UpdatedAt = earliest
-	}
+	updated.UpdatedAt = wiretime.After(c.UpdatedAt, now)
 	return updated, token, nil
 }
 

@@ -44,9 +44,7 @@ func (c Containers) Create(ctx context.Context, ct container.Container) error {
 	if _, exists := errors.AsType[*types.ConditionalCheckFailedException](err); exists || err == nil {
 		return nil // an ID that nobody else can have drawn: an earlier try took effect
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
-	defer cancel()
-	if _, readErr := c.Get(ctx, ct.ID); readErr == nil {
+	if c.rows().exists(ctx, ct.ID) {
 		return nil
 	}
 	return fmt.Errorf("creating container %s: %w", ct.ID, err)

@@ -20,36 +20,32 @@ import (
 
 // List gives a page of triggers, and how many there are on all pages.
 func (t Triggers) List(ctx context.Context, q listing.Query) ([]trigger.Trigger, int, error) {
-	entries, err := list(ctx, t.Client, t.Table, q)
-	if err != nil {
-		return nil, 0, err
-	}
-	rows, err := t.rows().getAll(ctx, ids(pageOf(entries, q)))
-	if err != nil {
-		return nil, 0, err
-	}
-	triggers := make([]trigger.Trigger, len(rows))
-	for i, row := range rows {
-		triggers[i] = row.trigger()
-	}
-	return triggers, len(entries), nil
+	rows, total, err := t.rows().list(ctx, q)
+	return convert(rows, triggerRow.trigger), total, err
 }
 
 // List gives a page of containers, and how many there are on all pages.
 func (c Containers) List(ctx context.Context, q listing.Query) ([]container.Container, int, error) {
-	entries, err := list(ctx, c.Client, c.Table, q)
-	if err != nil {
-		return nil, 0, err
-	}
-	rows, err := c.rows().getAll(ctx, ids(pageOf(entries, q)))
-	if err != nil {
-		return nil, 0, err
-	}
-	containers := make([]container.Container, len(rows))
+	rows, total, err := c.rows().list(ctx, q)
+	return convert(rows, containerRow.container), total, err
+}
+
+func convert[R, D any](rows []R, to func(R) D) []D {
+	list := make([]D, len(rows))
 	for i, row := range rows {
-		containers[i] = row.container()
+		list[i] = to(row)
 	}
-	return containers, len(entries), nil
+	return list
+}
+
+// list gives the rows of the query's page, and how many match on all pages.
+func (r rows[R]) list(ctx context.Context, q listing.Query) ([]R, int, error) {
+	entries, err := match(ctx, r.client, r.table, q)
+	if err != nil {
+		return nil, 0, err
+	}
+	page, err := r.getAll(ctx, ids(pageOf(entries, q)))
+	return page, len(entries), err
 }
 
 // listingKeys are the keys of the index by owner. Its sort key begins with the
@@ -81,8 +77,8 @@ type entry struct {
 	project, created string // parts of Listing
 }
 
-// list gives the entries that match, in order.
-func list(ctx context.Context, client *dynamodb.Client, table string, q listing.Query) ([]entry, error) {
+// match gives the entries that match, in order.
+func match(ctx context.Context, client *dynamodb.Client, table string, q listing.Query) ([]entry, error) {
 	condition := "#owner = :owner"
 	values := map[string]types.AttributeValue{
 		":owner": &types.AttributeValueMemberS{Value: ownerKey(q.Region, q.OrganizationID)},

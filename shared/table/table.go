@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
@@ -55,6 +56,18 @@ func (r rows[R]) get(ctx context.Context, id string) (R, error) {
 		return *new(R), notFound(r.resource, id)
 	}
 	return decodeRow[R](answer.Item)
+}
+
+// lastLook bounds the read after a create of unknown outcome.
+const lastLook = 3 * time.Second
+
+// exists tells whether a create of unknown outcome took effect, even though the
+// time for it is over.
+func (r rows[R]) exists(ctx context.Context, id string) bool {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+	defer cancel()
+	_, err := r.get(ctx, id)
+	return err == nil
 }
 
 // update changes a row as the expressions say. Names stand for themselves with

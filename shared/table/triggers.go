@@ -69,17 +69,11 @@ func (t Triggers) Create(ctx context.Context, containers Containers, tr trigger.
 	if failed := failedConditions(err); len(failed) > 1 && failed[1] && !failed[0] {
 		return notFound(container.Resource, tr.ContainerID)
 	}
-	// Whether it took effect is not known for sure: the row tells.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
-	defer cancel()
-	if _, readErr := t.Get(ctx, tr.ID); readErr == nil {
+	if t.rows().exists(ctx, tr.ID) {
 		return nil
 	}
 	return fmt.Errorf("creating trigger %s: %w", tr.ID, err)
 }
-
-// lastLook bounds the read after a create of unknown outcome.
-const lastLook = 3 * time.Second
 
 // Update replaces what the user may change of old by what updated says.
 // [ErrSuperseded] where the row is not of old's generation any more.
@@ -132,7 +126,7 @@ func (t Triggers) Settle(ctx context.Context, tr trigger.Trigger, message string
 	values := map[string]any{"generation": tr.Generation}
 	if status != tr.Status {
 		set += ", #status = :status, #updated_at = :updated"
-		values["status"], values["updated"] = status, wiretime.Time(tr.After(now))
+		values["status"], values["updated"] = status, wiretime.Time(wiretime.After(tr.UpdatedAt, now))
 	}
 	if status != tr.Status || status == trigger.Error {
 		// A ready trigger that stays ready keeps telling how its last call failed.

@@ -10,6 +10,7 @@ import (
 	"containertriggers/shared/check"
 	"containertriggers/shared/fault"
 	"containertriggers/shared/secret"
+	"containertriggers/shared/wiretime"
 )
 
 // Create makes a trigger of a request's body. The trigger still lacks its owner,
@@ -19,7 +20,7 @@ func Create(data []byte, id, region string, now time.Time) (Trigger, *secret.Tex
 	var faults fault.Arguments
 	change := decode(data, &faults)
 
-	now = precise(now)
+	now = wiretime.Precise(now)
 	t := Trigger{
 		ID: id, Region: region, Tags: []string{},
 		Destination: Destination{HTTPPath: defaultPath, HTTPMethod: defaultMethod},
@@ -116,23 +117,8 @@ func (t Trigger) Update(data []byte, now time.Time) (Trigger, *secret.Text, erro
 		updated.Status = Updating
 	}
 	updated.Generation++
-	updated.UpdatedAt = t.After(now)
+	updated.UpdatedAt = wiretime.After(t.UpdatedAt, now)
 	return updated, given, nil
-}
-
-// After is the time to note for a change made at now: now, or the first
-// microsecond after the last change where the clock has not moved on.
-func (t Trigger) After(now time.Time) time.Time {
-	now = precise(now)
-	if earliest := t.UpdatedAt.Add(time.Microsecond); now.Before(earliest) {
-		return earliest
-	}
-	return now
-}
-
-// precise is the time in the contract's zone and precision.
-func precise(t time.Time) time.Time {
-	return t.UTC().Truncate(time.Microsecond)
 }
 
 // describe applies the fields that concern no source.

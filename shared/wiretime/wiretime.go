@@ -12,6 +12,21 @@ const layout = "2006-01-02T15:04:05.000000Z"
 // Time is a time that reads and writes itself in that form.
 type Time time.Time
 
+// Precise is a time in the wire's zone and precision.
+func Precise(t time.Time) time.Time {
+	return t.UTC().Truncate(time.Microsecond)
+}
+
+// After is the time to note for a change made at now of what last changed at
+// last: now, or the next microsecond where the clock has not moved on.
+func After(last, now time.Time) time.Time {
+	now = Precise(now)
+	if earliest := last.Add(time.Microsecond); now.Before(earliest) {
+		return earliest
+	}
+	return now
+}
+
 // String is the time in the wire's form.
 func (t Time) String() string {
 	return time.Time(t).UTC().Format(layout)
