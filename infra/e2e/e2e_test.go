@@ -45,11 +45,19 @@ func (w *world) now() time.Time {
 	return time.Now().Add(w.shift)
 }
 
-// nextMinute moves the clock to the next full minute.
-func (w *world) nextMinute() {
-	now := w.now()
+// moveTo moves the clock to a time.
+func (w *world) moveTo(at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.shift = time.Until(at)
+}
+
+// nextMinute moves the clock to the next full minute. It looks and moves under
+// one lock: the clock must not go back where two tests move it.
+func (w *world) nextMinute() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now().Add(w.shift)
 	w.shift += now.Truncate(time.Minute).Add(time.Minute).Sub(now)
 }
 
