@@ -14,6 +14,8 @@ import (
 
 	"containertriggers/shared/awserr"
 	"containertriggers/shared/lifecycle"
+	"containertriggers/shared/mapping"
+	"containertriggers/shared/queue"
 	"containertriggers/shared/table"
 	"containertriggers/shared/trigger"
 )
@@ -125,7 +127,9 @@ func (f function) reconcile(ctx context.Context, t trigger.Trigger) error {
 	switch {
 	case t.Status == trigger.Deleting:
 		if known {
-			if err := source.Remove(ctx, t); err != nil {
+			if err := source.Remove(ctx, t); errors.Is(err, mapping.ErrPending) {
+				return f.leave(ctx, t)
+			} else if err != nil {
 				return err
 			}
 		}
@@ -134,17 +138,38 @@ func (f function) reconcile(ctx context.Context, t trigger.Trigger) error {
 		return nil
 	}
 
-	message := ""
-	if err := source.Apply(ctx, t); awserr.Transient(err) {
+	err := source.Apply(ctx, t)
+	switch {
+	case errors.Is(err, mapping.ErrPending):
+		return f.leave(ctx, t)
+	case awserr.Transient(err):
 		return err
-	} else if err != nil {
-		slog.ErrorContext(ctx, "provisioning failed", "trigger_id", t.ID, "generation", t.Generation, "error", err)
-		message = "the source could not be set up: " + awserr.Reason(err)
+	case err != nil:
+		slog.WarnContext(ctx, "provisioning failed", "trigger_id", t.ID, "generation", t.Generation, "error", err)
 	}
-	if err := f.triggers.Settle(ctx, t, message, f.now()); !errors.Is(err, table.ErrSuperseded) {
+	if err := f.triggers.Settle(ctx, t, reason(err), f.now()); !errors.Is(err, table.ErrSuperseded) {
 		return err
 	}
 	return nil // the newer generation has a record of its own
+}
+
+// leave leaves a trigger as it is, in its transient status: what AWS takes its time
+// with would keep the stream waiting, and so sweep opens the trigger again.
+func (function) leave(ctx context.Context, t trigger.Trigger) error {
+	slog.InfoContext(ctx, "AWS is still at it: sweep will look again", "trigger_id", t.ID, "generation", t.Generation)
+	return nil
+}
+
+// reason is why a source could not be set up, in the user's words; "" where it
+// was.
+func reason(err error) string {
+	if problem, ok := errors.AsType[*queue.Problem](err); ok {
+		return problem.Message
+	}
+	if err != nil {
+		return "the source could not be set up: " + awserr.Reason(err)
+	}
+	return ""
 }
 
 // announce puts the lifecycle event of a record, if it is one. Taking the events

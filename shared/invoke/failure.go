@@ -33,6 +33,12 @@ func (e timeoutError) Error() string {
 	return "the container did not answer within " + strconv.FormatFloat(e.after.Seconds(), 'f', -1, 64) + "s"
 }
 
+// TimeOver is the cause of a context that ends before the container's timeout: why
+// it does, in the owner's words.
+type TimeOver string
+
+func (o TimeOver) Error() string { return string(o) }
+
 // refusal is the failure of an answer that is not a 2xx.
 func refusal(response *http.Response) *Failure {
 	message := fmt.Sprintf("the container answered %d", response.StatusCode)
@@ -65,6 +71,9 @@ func retryAfter(value string, now time.Time) time.Duration {
 func failureOf(ctx context.Context, err error) *Failure {
 	if timeout, ok := errors.AsType[timeoutError](context.Cause(ctx)); ok {
 		return &Failure{Message: timeout.Error()}
+	}
+	if over, ok := errors.AsType[TimeOver](context.Cause(ctx)); ok {
+		return &Failure{Message: over.Error()}
 	}
 	return &Failure{Message: reason(ctx, err)}
 }

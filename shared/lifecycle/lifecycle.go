@@ -50,7 +50,8 @@ type Detail struct {
 	SourceType     trigger.Source `json:"source_type"`
 	Status         trigger.Status `json:"status"`
 	ErrorMessage   string         `json:"error_message"`
-	// Occurrence is the scheduled time of a failed invocation.
+	// Occurrence is the scheduled time of a failed invocation, or when its message
+	// was sent.
 	Occurrence *wiretime.Time `json:"occurrence,omitempty"`
 }
 
@@ -68,8 +69,8 @@ func (b Bus) Deleted(ctx context.Context, t trigger.Trigger) error {
 	return b.put(ctx, TriggerDeleted, t, newDetail(t))
 }
 
-// InvocationFailed tells that an occurrence was given up, and how its last call
-// failed.
+// InvocationFailed tells that an occurrence or a message was given up, and how
+// its last call failed.
 func (b Bus) InvocationFailed(ctx context.Context, t trigger.Trigger, occurrence time.Time, message string) error {
 	detail := newDetail(t)
 	detail.ErrorMessage, detail.Occurrence = message, (*wiretime.Time)(&occurrence)

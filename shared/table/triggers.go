@@ -147,6 +147,50 @@ func (t Triggers) NoteCall(ctx context.Context, id, message string) error {
 	return err
 }
 
+// Reopen has reconcile look at a trigger again whose source does not match it yet,
+// or that is in error. Any other trigger is left alone.
+func (t Triggers) Reopen(ctx context.Context, id string, now time.Time) error {
+	err := t.rows().update(ctx, id, "SET #observed_generation = :none, #reopened_at = :now", attention,
+		map[string]any{"none": 0, "now": wiretime.Time(now), "ready": trigger.Ready})
+	if errors.Is(err, ErrSuperseded) {
+		return nil
+	}
+	return err
+}
+
+// attention is the condition of a row that reconcile is not done with: it is not
+// ready, or its source does not match it. A row that is gone is none.
+const attention = "#status <> :ready AND attribute_exists(#id) OR #observed_generation <> #generation"
+
+// Open reads the triggers that reconcile is not done with, a page of the table at
+// a time. It scans: for sweep alone. The first page is after ""; the last answers
+// "" for the next.
+func (t Triggers) Open(ctx context.Context, after string) (open []trigger.Trigger, next string, err error) {
+	filter := attention
+	input := &dynamodb.ScanInput{
+		TableName: &t.Table, FilterExpression: &filter, ExpressionAttributeNames: placeholders(filter),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":ready": &types.AttributeValueMemberS{Value: string(trigger.Ready)}},
+	}
+	if after != "" {
+		input.ExclusiveStartKey = key(after)
+	}
+	page, err := t.Client.Scan(ctx, input)
+	if err != nil {
+		return nil, "", fmt.Errorf("scanning %s: %w", t.Table, err)
+	}
+	for _, item := range page.Items {
+		row, err := decodeRow[triggerRow](item)
+		if err != nil {
+			return nil, "", err
+		}
+		open = append(open, row.trigger())
+	}
+	if id, ok := page.LastEvaluatedKey["id"].(*types.AttributeValueMemberS); ok {
+		next = id.Value
+	}
+	return open, next, nil
+}
+
 // OfContainer gives the IDs of a container's triggers, as the index knows them.
 func (t Triggers) OfContainer(ctx context.Context, containerID string) ([]string, error) {
 	var ids []string

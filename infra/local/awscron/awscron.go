@@ -57,6 +57,10 @@ func Parse(expression, timezone string) (Expression, error) {
 	return e, nil
 }
 
+// Periodic says whether the expression is a rate, which counts from its last firing
+// instead of going by the clock.
+func (e Expression) Periodic() bool { return e.every > 0 }
+
 // elements are the forms of what stands between the commas of each field, for
 // cronexpr is more liberal than AWS.
 var elements = []*regexp.Regexp{

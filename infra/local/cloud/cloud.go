@@ -53,7 +53,7 @@ type Cloud struct {
 	Log func(function, line string)
 
 	stack     stack.Stack
-	functions map[string]lambda.Function // by folder
+	functions map[string]lambda.Function // by logical ID
 	moto      *moto.Server
 	endpoint  string
 	apiURL    string
@@ -174,8 +174,8 @@ func (c *Cloud) addFunctions(ctx context.Context, client *awslambda.Client) erro
 				f.OnFailure = aws.ToString(config.DestinationConfig.OnFailure.Destination)
 			}
 		}
-		c.functions[deployed.Folder] = f
-		c.host.Add(f, deployed.Folder)
+		c.functions[logicalID] = f
+		c.host.Add(f, stack.Label(logicalID))
 	}
 	return nil
 }
@@ -189,7 +189,7 @@ func (c *Cloud) pollers(cfg aws.Config, queues *sqs.Client) []func(context.Conte
 	}
 	mappings := mapping.Poller{
 		Lambda: awslambda.NewFromConfig(cfg), Streams: dynamodbstreams.NewFromConfig(cfg),
-		Invoke: c.host.Invoke, DeadLetter: deadLetter,
+		Queues: queues, Invoke: c.host.Invoke, DeadLetter: deadLetter,
 	}
 	return []func(context.Context){schedules.Run, mappings.Run}
 }
@@ -230,21 +230,29 @@ func (c *Cloud) AWSConfig() aws.Config { return moto.Config(c.endpoint) }
 // AWSEndpoint is what AWS_ENDPOINT_URL is set to.
 func (c *Cloud) AWSEndpoint() string { return c.endpoint }
 
-// Function is the deployed function whose code is in that folder.
-func (c *Cloud) Function(folder string) lambda.Function { return c.functions[folder] }
+// Function is the deployed function whose code is in that folder: where it is
+// deployed more than once, the one that is named after the folder.
+func (c *Cloud) Function(folder string) lambda.Function {
+	for logicalID, f := range c.functions {
+		if stack.Label(logicalID) == folder {
+			return f
+		}
+	}
+	return lambda.Function{}
+}
 
 // Environments are the functions' environments by their logical IDs.
 func (c *Cloud) Environments() map[string]map[string]string {
 	environments := map[string]map[string]string{}
-	for logicalID, deployed := range c.stack.Functions {
-		environments[logicalID] = c.functions[deployed.Folder].Environment
+	for logicalID, f := range c.functions {
+		environments[logicalID] = f.Environment
 	}
 	return environments
 }
 
 // Invoke runs the function whose code is in that folder and waits for its answer.
 func (c *Cloud) Invoke(ctx context.Context, folder string, payload []byte) ([]byte, error) {
-	return c.host.Invoke(ctx, c.functions[folder].Name, payload)
+	return c.host.Invoke(ctx, c.Function(folder).Name, payload)
 }
 
 // Ended is closed when the emulator that Start started has ended by itself.

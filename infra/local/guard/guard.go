@@ -26,15 +26,24 @@ func New(endpoint string) (http.Handler, error) {
 		r.SetURL(target)
 		r.Out.Host = r.In.Host // the emulator makes queue URLs of it
 	}}
+	mappings := newMappings(endpoint)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if name, ok := strings.CutPrefix(r.URL.Path, "/schedules/"); ok && (r.Method == http.MethodPost || r.Method == http.MethodPut) {
+		schedule, isSchedule := strings.CutPrefix(r.URL.Path, "/schedules/")
+		isMapping := strings.HasPrefix(r.URL.Path, mappingsPath)
+		if (isSchedule || isMapping) && (r.Method == http.MethodPost || r.Method == http.MethodPut) {
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
 				http.Error(w, err.Error(), http.StatusBadRequest)
 				return
 			}
-			if problem := checkSchedule(name, body); problem != "" {
-				refuse(w, problem)
+			var problem *refusal
+			if isSchedule {
+				problem = checkSchedule(schedule, body)
+			} else {
+				problem = mappings.check(r.Context(), r.Method, r.URL.Path, body)
+			}
+			if problem != nil {
+				problem.write(w)
 				return
 			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
@@ -43,39 +52,46 @@ func New(endpoint string) (http.Handler, error) {
 	}), nil
 }
 
+// refusal is an error as AWS answers it.
+type refusal struct {
+	status        int
+	code, message string
+}
+
+func (r refusal) write(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Amzn-ErrorType", r.code)
+	w.WriteHeader(r.status)
+	body, _ := json.Marshal(map[string]string{"Message": r.message}) // a map of strings always encodes
+	_, _ = w.Write(body)
+}
+
 // scheduleName is the form of schedule names (API reference of CreateSchedule).
 var scheduleName = regexp.MustCompile(`^[0-9a-zA-Z-_.]{1,64}$`)
 
-// checkSchedule is what EventBridge Scheduler says against a schedule; "" where
-// it takes it.
-func checkSchedule(name string, body []byte) string {
+// checkSchedule is what EventBridge Scheduler says against a schedule; nil where it
+// takes it.
+func checkSchedule(name string, body []byte) *refusal {
 	var schedule struct {
 		ScheduleExpression         string
 		ScheduleExpressionTimezone string
 		FlexibleTimeWindow         *struct{ Mode string }
 		Target                     *struct{ Arn, RoleArn, Input string }
 	}
+	refuse := func(message string) *refusal { return &refusal{http.StatusBadRequest, "ValidationException", message} }
 	if err := json.Unmarshal(body, &schedule); err != nil {
-		return "the request is not JSON"
+		return refuse("the request is not JSON")
 	}
 	switch {
 	case !scheduleName.MatchString(name):
-		return "Value '" + name + "' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: " + scheduleName.String()
+		return refuse("Value '" + name + "' at 'name' failed to satisfy constraint: Member must satisfy regular expression pattern: " + scheduleName.String())
 	case schedule.FlexibleTimeWindow == nil || schedule.FlexibleTimeWindow.Mode == "":
-		return "Value null at 'flexibleTimeWindow' failed to satisfy constraint: Member must not be null"
+		return refuse("Value null at 'flexibleTimeWindow' failed to satisfy constraint: Member must not be null")
 	case schedule.Target == nil || schedule.Target.Arn == "" || schedule.Target.RoleArn == "":
-		return "Value null at 'target' failed to satisfy constraint: Member must not be null"
+		return refuse("Value null at 'target' failed to satisfy constraint: Member must not be null")
 	}
 	if _, err := awscron.Parse(schedule.ScheduleExpression, schedule.ScheduleExpressionTimezone); err != nil {
-		return err.Error()
+		return refuse(err.Error())
 	}
-	return ""
-}
-
-func refuse(w http.ResponseWriter, message string) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Amzn-ErrorType", "ValidationException")
-	w.WriteHeader(http.StatusBadRequest)
-	body, _ := json.Marshal(map[string]string{"Message": message}) // a map of strings always encodes
-	_, _ = w.Write(body)
+	return nil
 }

@@ -11,16 +11,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
 
 // lookEvery is how often the poller asks which mappings there are.
 const lookEvery = time.Second
 
-// Poller polls all event source mappings that are enabled. It knows table
-// streams; a mapping of anything else is told of and left alone.
+// Poller polls all event source mappings that are enabled: those of table streams
+// and of queues.
 type Poller struct {
 	Lambda  *lambda.Client
 	Streams *dynamodbstreams.Client
+	Queues  *sqs.Client
 	// Invoke runs a function, named by its ARN, and waits for its answer.
 	Invoke func(ctx context.Context, function string, payload []byte) ([]byte, error)
 	// DeadLetter takes what failed for good, by the queue's ARN.
@@ -41,15 +43,14 @@ func (p Poller) Run(ctx context.Context) {
 			if _, ok := running[id]; ok {
 				continue
 			}
-			source := aws.ToString(mapping.EventSourceArn)
-			if !strings.Contains(source, ":dynamodb:") {
-				slog.Error("the local cloud does not poll this source", "source", source)
-				continue
-			}
 			pollCtx, cancel := context.WithCancel(ctx)
 			running[id] = cancel
 			work.Go(func() {
-				stream{client: p.Streams, mapping: mapping, invoke: p.Invoke, deadLetter: p.DeadLetter}.run(pollCtx)
+				if strings.Contains(aws.ToString(mapping.EventSourceArn), ":sqs:") {
+					queue{client: p.Queues, mapping: mapping, invoke: p.Invoke}.run(ctx, pollCtx)
+				} else {
+					stream{client: p.Streams, mapping: mapping, invoke: p.Invoke, deadLetter: p.DeadLetter}.run(pollCtx)
+				}
 			})
 		}
 		for id, cancel := range running {

@@ -7,18 +7,29 @@ By itself moto calls mapped functions, in Docker and with simplified events, as
 soon as a queue or a table receives something, and empties the table's stream by
 that. The local cloud does this as Lambda does; so moto's own list of what is
 mapped stays empty here. The mappings remain listed by its Lambda API.
+
+Nor does moto look at who asks. Triggers are given queues because their keys can
+read them, so that SQS here takes a key for what IAM says it is: one that IAM does
+not know, that comes with a wrong secret or lacks a permission is refused. The key
+"local" is the operator's and may everything.
 """
 
 import functools
 import logging
 import os
+import re
 import sys
 import threading
+import time
 
 import moto.dynamodb.models
 import moto.dynamodb.models.table
 import moto.sqs.models
+from moto.core.exceptions import JsonRESTError
+from moto.iam.access_control import IAMRequest
 from moto.server import ThreadedMotoServer
+from moto.sqs.responses import SQSResponse
+from werkzeug.exceptions import HTTPException
 
 
 class Nothing(dict):
@@ -41,9 +52,48 @@ def one_at_a_time(write):
     return locked
 
 
-for write in ("put_item", "update_item", "delete_item", "transact_write_items"):
-    backend = moto.dynamodb.models.DynamoDBBackend
-    setattr(backend, write, one_at_a_time(getattr(backend, write)))
+def receive(once):
+    """Lets others at the queues while a receive waits for a message."""
+
+    @functools.wraps(once)
+    def waiting(self, queue_name, count, wait_seconds_timeout, *args, **kwargs):
+        end = time.monotonic() + wait_seconds_timeout
+        while True:
+            messages = once(self, queue_name, count, 0, *args, **kwargs)
+            if messages or time.monotonic() >= end:
+                return messages
+            time.sleep(0.01)
+
+    return waiting
+
+
+for backend, writes in {
+    moto.dynamodb.models.DynamoDBBackend: ("put_item", "update_item", "delete_item", "transact_write_items"),
+    moto.sqs.models.SQSBackend: ("send_message", "receive_message", "delete_message", "change_message_visibility"),
+}.items():
+    for write in writes:
+        setattr(backend, write, one_at_a_time(getattr(backend, write)))
+backend.receive_message = receive(backend.receive_message)
+
+
+def authorize(self, resource="*"):
+    credential = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization", ""))
+    if not credential or credential[1] == "local":
+        return
+    try:
+        request = IAMRequest(
+            account_id=self.current_account, method=self.method, path=self.path,
+            data=self.data, body=self.body, headers=self.headers, action=self._get_action(),
+        )
+        request.check_signature()
+        request.check_action_permitted(resource)
+    except HTTPException as refusal:
+        told = JsonRESTError(refusal.error_type, refusal.message)
+        told.code = refusal.code
+        raise told
+
+
+SQSResponse._authenticate_and_authorize_normal_action = authorize
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -89,7 +89,11 @@ func (s *Scheduler) poll(ctx context.Context) error {
 		}
 		for !plan.ended && !plan.due.After(now) {
 			s.fire(ctx, plan)
-			plan.advance(plan.due)
+			if plan.expression.Periodic() {
+				plan.advance(now) // not once for each time that a jump of the clock left out
+			} else {
+				plan.advance(plan.due)
+			}
 		}
 	}
 	s.last = now

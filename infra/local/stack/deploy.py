@@ -104,6 +104,15 @@ def invoke_configs(resources):
             )
 
 
+def schedules(resources):
+    """The template's own schedules, as (name, function, role, properties)."""
+    for name, resource in resources.items():
+        if resource["Type"] == "AWS::Scheduler::Schedule":
+            properties = resource["Properties"]
+            target = properties["Target"]
+            yield name, target["Arn"]["Fn::GetAtt"][0], target["RoleArn"]["Fn::GetAtt"][0], properties
+
+
 def upload_code():
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as code:
@@ -144,6 +153,7 @@ def main():
     template = translate(path, parameters)
     api = list(routes(template["Resources"]))
     configs = list(invoke_configs(template["Resources"]))
+    timers = list(schedules(template["Resources"]))
     groups = without(template, stack)
     upload_code()
     physical = create(template, stack, parameters)
@@ -155,7 +165,25 @@ def main():
         except ClientError as error:
             if error.response["Error"]["Code"] != "ConflictException":
                 raise
-    awslambda, sqs = boto3.client("lambda"), boto3.client("sqs")
+    awslambda, sqs, iam = boto3.client("lambda"), boto3.client("sqs"), boto3.client("iam")
+    for name, function, role, properties in timers:
+        schedule = {
+            "Name": f"{stack}-{name}"[:64],
+            "FlexibleTimeWindow": properties["FlexibleTimeWindow"],
+            "ScheduleExpression": properties["ScheduleExpression"],
+            "Target": {
+                "Arn": awslambda.get_function_configuration(FunctionName=physical[function])["FunctionArn"],
+                "RoleArn": iam.get_role(RoleName=physical[role])["Role"]["Arn"],
+                "Input": properties["Target"].get("Input", "{}"),
+                "RetryPolicy": properties["Target"].get("RetryPolicy", {}),
+            },
+        }
+        try:
+            scheduler.create_schedule(**schedule)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConflictException":
+                raise
+            scheduler.update_schedule(**schedule)
     for function, queue, config in configs:
         if queue:
             attributes = sqs.get_queue_attributes(QueueUrl=physical[queue], AttributeNames=["QueueArn"])["Attributes"]

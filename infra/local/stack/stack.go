@@ -64,7 +64,7 @@ func Deploy(ctx context.Context, python, endpoint, template, name string, parame
 	}
 	for logicalID, function := range deployed.Functions {
 		if function.Folder == "" {
-			function.Folder = folder(logicalID)
+			function.Folder = Label(logicalID)
 			deployed.Functions[logicalID] = function
 		}
 	}
@@ -73,8 +73,8 @@ func Deploy(ctx context.Context, python, endpoint, template, name string, parame
 
 var hump = regexp.MustCompile(`([a-z0-9])([A-Z])`)
 
-// folder is where a function's code is by the project's convention:
-// CreateTriggerFunction is create-trigger.
-func folder(logicalID string) string {
+// Label is a function's name for people: CreateTriggerFunction is create-trigger.
+// By the project's convention that is also its folder.
+func Label(logicalID string) string {
 	return strings.ToLower(hump.ReplaceAllString(strings.TrimSuffix(logicalID, "Function"), "$1-$2"))
 }

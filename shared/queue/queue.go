@@ -1,0 +1,198 @@
+// Package queue knows SQS queues: where one is, what it is like, and how to put
+// its messages off or delete them.
+//
+// A queue is looked at with its trigger's own key, at the endpoint that the
+// trigger names, so that nobody gets at a queue that he cannot read. What is
+// learnt of a queue counts only where AWS itself, or the deployment's emulator,
+// answers under that endpoint.
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
+
+	"containertriggers/shared/awserr"
+	"containertriggers/shared/secret"
+	"containertriggers/shared/trigger"
+)
+
+// Queue is what there is to know of a queue before its messages are taken.
+type Queue struct {
+	// ARN is empty for a queue that neither AWS nor the emulator holds.
+	ARN string
+	URL string
+	// VisibilityTimeout is for how long a message that was received stays hidden.
+	VisibilityTimeout time.Duration
+	// MaxReceives is how often a message is received before it goes to the
+	// queue's dead-letter queue, 0 where there is none.
+	MaxReceives int
+	FIFO        bool
+}
+
+// Problem is why a queue cannot be used, in the words of the trigger's owner, who
+// alone can repair it. It holds no secret.
+type Problem struct{ Message string }
+
+func (p *Problem) Error() string { return p.Message }
+
+func problemf(format string, args ...any) error {
+	return &Problem{fmt.Sprintf(format, args...)}
+}
+
+// ErrElsewhere says that a queue is not one of the deployment's own account and
+// region, or that its endpoint is neither AWS's nor the emulator's. With it comes
+// the *[Problem] that says which.
+var ErrElsewhere = errors.New("the queue is elsewhere")
+
+func elsewhere(format string, args ...any) error {
+	return errors.Join(ErrElsewhere, problemf(format, args...))
+}
+
+// attemptTimeout bounds one try of a look at a queue.
+const attemptTimeout = 5 * time.Second
+
+// Describe looks at a trigger's queue with the trigger's key. [ErrElsewhere]
+// where it is not the home's; of a queue under a foreign endpoint nothing is
+// asked. A *[Problem] where the owner has to repair something; any other error
+// may not come again.
+func (h Home) Describe(ctx context.Context, config trigger.SQS, key secret.Text) (Queue, error) {
+	region, err := h.region(config)
+	if err != nil {
+		return Queue{}, err
+	}
+	client := sqs.New(sqs.Options{
+		Region: region, BaseEndpoint: &config.Endpoint,
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: config.AccessKeyID, SecretAccessKey: string(key)}, nil
+		}),
+		HTTPClient: awshttp.NewBuildableClient().WithTimeout(attemptTimeout),
+	})
+	answer, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl: &config.QueueURL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
+	})
+	if err != nil {
+		return Queue{}, h.explain(err, config, region)
+	}
+	found, err := read(config.QueueURL, answer.Attributes)
+	if err != nil {
+		return Queue{}, err
+	}
+	place, err := arn.Parse(found.ARN)
+	switch {
+	case err != nil || place.Resource != name(config.QueueURL):
+		return Queue{}, problemf("sqs_config.endpoint answers for another queue than sqs_config.queue_url names")
+	case place.AccountID != h.Account:
+		return found, elsewhere("the queue is in another AWS account (%s)", place.AccountID)
+	case place.Region != h.Region:
+		return found, elsewhere("the queue is in another AWS region (%s)", place.Region)
+	}
+	return found, nil
+}
+
+// region is the AWS region that a trigger's endpoint leads to.
+func (h Home) region(config trigger.SQS) (string, error) {
+	endpoint, err := url.Parse(config.Endpoint)
+	if err != nil {
+		return "", problemf("sqs_config.endpoint is not a URL")
+	}
+	queueURL, err := url.Parse(config.QueueURL)
+	if err != nil {
+		return "", problemf("sqs_config.queue_url is not a URL")
+	}
+	if h.emulated(endpoint) {
+		return h.Region, nil
+	}
+	region, ok := awsRegion(endpoint)
+	if !ok {
+		return "", elsewhere("sqs_config.endpoint (%s) is not one of AWS", endpoint.Host)
+	}
+	if endpoint.Scheme != "https" {
+		return "", problemf("sqs_config.endpoint must be https:// on AWS")
+	}
+	of, ok := awsRegion(queueURL)
+	switch {
+	case !ok:
+		return "", problemf("sqs_config.queue_url is not a queue of AWS, as sqs_config.endpoint is: take the URL that SQS shows for the queue")
+	case of != region:
+		return "", problemf("sqs_config.queue_url is in the AWS region %s and sqs_config.endpoint in %s: both must be the queue's", of, region)
+	}
+	return region, nil
+}
+
+// name is the queue's name, which its URL ends with.
+func name(queueURL string) string { return path.Base(queueURL) }
+
+// read takes from a queue's attributes what matters here.
+func read(queueURL string, attributes map[string]string) (Queue, error) {
+	found := Queue{
+		ARN: attributes[string(types.QueueAttributeNameQueueArn)], URL: queueURL,
+		FIFO: attributes[string(types.QueueAttributeNameFifoQueue)] == "true",
+	}
+	seconds, err := strconv.Atoi(attributes[string(types.QueueAttributeNameVisibilityTimeout)])
+	if err != nil {
+		return Queue{}, fmt.Errorf("reading the visibility timeout of %s: %w", found.ARN, err)
+	}
+	found.VisibilityTimeout = time.Duration(seconds) * time.Second
+	if policy := attributes[string(types.QueueAttributeNameRedrivePolicy)]; policy != "" {
+		var redrive struct {
+			MaxReceiveCount json.Number `json:"maxReceiveCount"` // AWS takes and gives it with or without quotes
+		}
+		if err := json.Unmarshal([]byte(policy), &redrive); err != nil {
+			return Queue{}, fmt.Errorf("reading the redrive policy of %s: %w", found.ARN, err)
+		}
+		count, err := redrive.MaxReceiveCount.Int64()
+		if err != nil {
+			return Queue{}, fmt.Errorf("reading the redrive policy of %s: %w", found.ARN, err)
+		}
+		found.MaxReceives = int(count)
+	}
+	return found, nil
+}
+
+// explain puts a refused look into the owner's words. What may not come again
+// stays as it is.
+func (h Home) explain(err error, config trigger.SQS, region string) error {
+	if lookup, ok := errors.AsType[*net.DNSError](err); ok && lookup.IsNotFound {
+		return problemf("sqs_config.endpoint does not exist: check the region in it (%s)", region)
+	}
+	if awserr.Transient(err) {
+		return fmt.Errorf("reading the attributes of %s: %w", config.QueueURL, err)
+	}
+	refusal, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
+		return fmt.Errorf("reading the attributes of %s: %w", config.QueueURL, err)
+	}
+	code := refusal.ErrorCode()
+	switch code = code[strings.LastIndex(code, ".")+1:]; code {
+	case "NonExistentQueue", "QueueDoesNotExist":
+		return problemf("there is no queue %q in the AWS region %s of the account in sqs_config.queue_url: create it, or correct the URL (the name of a FIFO queue ends in .fifo)",
+			name(config.QueueURL), region)
+	case "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId":
+		return problemf("AWS does not know sqs_config.access_key_id: correct it, or activate the key; keys that need a session token do not work here")
+	case "SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature":
+		if strings.Contains(refusal.ErrorMessage(), "scoped to") {
+			return problemf("sqs_config.endpoint and sqs_config.queue_url are not of the queue's AWS region")
+		}
+		return problemf("sqs_config.secret_access_key does not belong to sqs_config.access_key_id: give both anew")
+	case "AccessDenied", "AccessDeniedException", "AuthorizationError":
+		return problemf("the key in sqs_config may not read the queue %q, or there is none of that name: allow its user sqs:GetQueueAttributes on the queue", name(config.QueueURL))
+	case "InvalidAddress", "InvalidParameterValue", "InvalidParameterValueException", "ValidationError":
+		return problemf("sqs_config.queue_url is not the URL of a queue: take the one that SQS shows for it")
+	}
+	return problemf("AWS refuses to read the queue: %s", refusal.ErrorMessage())
+}
