@@ -40,9 +40,18 @@ const (
 	LongRun  = 900 * time.Second
 )
 
-// batchSize is how many messages a dispatcher gets at once: the most that Lambda
-// gives without waiting for more, and the most of a FIFO queue.
-const batchSize = 10
+// batchSize is how many messages a dispatcher gets at once. Of a standard queue it
+// is the most that Lambda gives without waiting for more. Of a FIFO queue it is
+// one: the messages of a group are delivered one after another anyway, and what
+// was received behind one that fails would count that as a receive of its own,
+// wait longer each time, and go to the dead-letter queue without having been
+// tried. Lambda takes as many groups at once as the concurrency allows.
+func batchSize(fifo bool) int32 {
+	if fifo {
+		return 1
+	}
+	return 10
+}
 
 // Mappings are the mappings of queues on the two dispatchers.
 type Mappings struct {
@@ -135,15 +144,15 @@ func (m Mappings) step(ctx context.Context, q queue.Queue, function string) (don
 	}
 	switch state := aws.ToString(current.State); state {
 	case "Enabled":
-		if m.asWanted(*current) {
+		if m.asWanted(*current, q) {
 			return len(mappings) == 1, nil
 		}
-		return false, m.update(ctx, *current)
+		return false, m.update(ctx, *current, q)
 	case "Disabled":
 		if reason := aws.ToString(current.StateTransitionReason); reason != "" && !strings.EqualFold(reason, userInitiated) {
 			return false, &queue.Problem{Message: "AWS Lambda has stopped reading the queue: " + reason}
 		}
-		return false, m.update(ctx, *current)
+		return false, m.update(ctx, *current, q)
 	case "Creating", "Enabling", "Updating", "Disabling", "Deleting":
 		return false, nil
 	default:
@@ -155,8 +164,8 @@ func (m Mappings) step(ctx context.Context, q queue.Queue, function string) (don
 const userInitiated = "User initiated"
 
 // asWanted says whether a mapping has the settings that it was made with.
-func (m Mappings) asWanted(mapping types.EventSourceMappingConfiguration) bool {
-	return aws.ToInt32(mapping.BatchSize) == batchSize && aws.ToInt32(mapping.MaximumBatchingWindowInSeconds) == 0 &&
+func (m Mappings) asWanted(mapping types.EventSourceMappingConfiguration, q queue.Queue) bool {
+	return aws.ToInt32(mapping.BatchSize) == batchSize(q.FIFO) && aws.ToInt32(mapping.MaximumBatchingWindowInSeconds) == 0 &&
 		mapping.ScalingConfig != nil && aws.ToInt32(mapping.ScalingConfig.MaximumConcurrency) == m.Concurrency &&
 		slices.Equal(mapping.FunctionResponseTypes, responseTypes)
 }
@@ -165,7 +174,7 @@ var responseTypes = []types.FunctionResponseType{types.FunctionResponseTypeRepor
 
 func (m Mappings) create(ctx context.Context, q queue.Queue, function string) error {
 	_, err := m.Client.CreateEventSourceMapping(ctx, &lambda.CreateEventSourceMappingInput{
-		EventSourceArn: &q.ARN, FunctionName: &function, Enabled: aws.Bool(true), BatchSize: aws.Int32(batchSize),
+		EventSourceArn: &q.ARN, FunctionName: &function, Enabled: aws.Bool(true), BatchSize: aws.Int32(batchSize(q.FIFO)),
 		FunctionResponseTypes: responseTypes, ScalingConfig: &types.ScalingConfig{MaximumConcurrency: &m.Concurrency},
 	})
 	if awserr.AlreadyExists(err) {
@@ -174,12 +183,12 @@ func (m Mappings) create(ctx context.Context, q queue.Queue, function string) er
 	return explain("mapping", q.ARN, err)
 }
 
-func (m Mappings) update(ctx context.Context, mapping types.EventSourceMappingConfiguration) error {
+func (m Mappings) update(ctx context.Context, mapping types.EventSourceMappingConfiguration, q queue.Queue) error {
 	_, err := m.Client.UpdateEventSourceMapping(ctx, &lambda.UpdateEventSourceMappingInput{
-		UUID: mapping.UUID, Enabled: aws.Bool(true), BatchSize: aws.Int32(batchSize), MaximumBatchingWindowInSeconds: aws.Int32(0),
+		UUID: mapping.UUID, Enabled: aws.Bool(true), BatchSize: aws.Int32(batchSize(q.FIFO)), MaximumBatchingWindowInSeconds: aws.Int32(0),
 		FunctionResponseTypes: responseTypes, ScalingConfig: &types.ScalingConfig{MaximumConcurrency: &m.Concurrency},
 	})
-	return explain("updating the mapping of", aws.ToString(mapping.EventSourceArn), err)
+	return explain("updating the mapping of", q.ARN, err)
 }
 
 func (m Mappings) delete(ctx context.Context, mapping types.EventSourceMappingConfiguration) error {

@@ -53,13 +53,21 @@ def one_at_a_time(write):
 
 
 def receive(once):
-    """Lets others at the queues while a receive waits for a message."""
+    """Lets others at the queues while a receive waits for a message, and a group of
+    a FIFO queue begin with its first message: moto frees a group only when it has
+    passed the last one of it that was in flight."""
+
+    def free(self, queue_name):
+        pending = self.get_queue(queue_name).pending_messages
+        pending -= {message for message in pending if message.visible}
 
     @functools.wraps(once)
     def waiting(self, queue_name, count, wait_seconds_timeout, *args, **kwargs):
         end = time.monotonic() + wait_seconds_timeout
         while True:
-            messages = once(self, queue_name, count, 0, *args, **kwargs)
+            with writing:
+                free(self, queue_name)
+                messages = once(self, queue_name, count, 0, *args, **kwargs)
             if messages or time.monotonic() >= end:
                 return messages
             time.sleep(0.01)
