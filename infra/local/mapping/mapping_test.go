@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
 
 	"containertriggers/infra/local/mapping"
@@ -60,8 +61,8 @@ func (c *consumer) invoke(_ context.Context, _ string, payload []byte) ([]byte, 
 	return json.Marshal(response)
 }
 
+// It runs alone: its poller polls all mappings that there are.
 func TestStreamIsDeliveredInOrderAndFromTheFirstFailureOn(t *testing.T) {
-	t.Parallel()
 	cfg, env := mototest.Config(t), mototest.Environment(t, "reconcile")
 	db := dynamodb.NewFromConfig(cfg)
 	put := func(name string) {
@@ -78,7 +79,7 @@ func TestStreamIsDeliveredInOrderAndFromTheFirstFailureOn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	poller := mapping.Poller{
-		Lambda: lambda.NewFromConfig(cfg), Streams: dynamodbstreams.NewFromConfig(cfg), Invoke: c.invoke,
+		Lambda: lambda.NewFromConfig(cfg), Streams: dynamodbstreams.NewFromConfig(cfg), Queues: sqs.NewFromConfig(cfg), Invoke: c.invoke,
 		DeadLetter: func(context.Context, string, string) error { return errors.New("nothing is given up here") },
 	}
 	for _, name := range []string{"a", "b", "c"} { // before it polls: from the horizon on
