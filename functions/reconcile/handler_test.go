@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/google/uuid"
 
@@ -24,7 +26,10 @@ import (
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/shared/container"
 	"containertriggers/shared/lifecycle"
+	"containertriggers/shared/mapping"
+	"containertriggers/shared/queue"
 	"containertriggers/shared/schedule"
+	"containertriggers/shared/seal"
 	"containertriggers/shared/table"
 	"containertriggers/shared/trigger"
 )
@@ -38,6 +43,9 @@ type testBundle struct {
 	schedules *scheduler.Client
 	group     string
 	container container.Container
+	// sources is the provisioner of SQS triggers, endpoint where their queues are.
+	sources  queues
+	endpoint string
 }
 
 func setup(t *testing.T) *testBundle {
@@ -58,15 +66,31 @@ func newBundle(t *testing.T, cfg aws.Config) *testBundle {
 	t.Helper()
 	env := mototest.Environment(t, "reconcile")
 	db, schedules := dynamodb.NewFromConfig(cfg), scheduler.NewFromConfig(cfg)
+	triggers := table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]}
+	endpoint := *mototest.Config(t).BaseEndpoint
+	home, err := queue.HomeOf(env["DISPATCH_QUEUE_ARN"], endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := queues{
+		home: home, sealer: seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]},
+		claims: table.Claims{Client: db, Table: env["CLAIMS_TABLE"]},
+		mappings: mapping.Mappings{
+			Client: awslambda.NewFromConfig(cfg), ShortARN: env["DISPATCH_QUEUE_ARN"], LongARN: env["DISPATCH_QUEUE_LONG_ARN"],
+			Concurrency: 20, Patience: 10 * time.Second, Pause: time.Millisecond,
+		},
+		triggers: triggers, now: time.Now,
+	}
 	return &testBundle{
+		sources: sources, endpoint: endpoint,
 		t: t, db: db, schedules: schedules, group: env["SCHEDULE_GROUP"],
 		function: function{
-			triggers:   table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
+			triggers:   triggers,
 			containers: table.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
 			provisioners: map[trigger.Source]provisioner{trigger.SourceCron: schedule.Schedules{
 				Client: schedules, Group: env["SCHEDULE_GROUP"], TargetARN: env["DISPATCH_SCHEDULE_ARN"],
 				RoleARN: env["SCHEDULER_ROLE_ARN"], DeadLetterARN: env["SCHEDULE_DLQ_ARN"],
-			}},
+			}, trigger.SourceSQS: sources},
 			bus: lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: env["EVENT_BUS"]},
 			now: time.Now,
 		},
@@ -197,6 +221,7 @@ func (b *testBundle) world(id string) string {
 		}
 		text = append(text, strings.TrimPrefix(*s.Name, id)+"="+*s.ScheduleExpression+" "+*s.ScheduleExpressionTimezone)
 	}
+	text = append(text, b.heldQueues(id)...)
 	slices.Sort(text)
 	return strings.Join(text, "; ")
 }
@@ -358,15 +383,15 @@ func (c *breaking) Do(request *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// TestKilledReconcileConverges breaks each AWS call of each pass in turn, before
-// and after it takes effect, and shows that a second run comes to the same world
-// as one that nothing happened to.
-func TestKilledReconcileConverges(t *testing.T) {
+// pass is a change that reconcile is to carry out, and what there is then.
+type pass struct {
+	prepare func(*testBundle) (id string)
+	want    string
+}
+
+func TestKilledReconcileConvergesOnSchedules(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		prepare func(b *testBundle) (id string)
-		want    string
-	}{
+	killed(t, map[string]pass{
 		"create": {
 			func(b *testBundle) string { return b.create(union).ID },
 			`.2=cron(0 0 ? * 2 *) Europe/Paris; =cron(0 0 1 * ? *) Europe/Paris; ready "" settled true`,
@@ -384,21 +409,34 @@ func TestKilledReconcileConverges(t *testing.T) {
 			func(b *testBundle) string {
 				id := b.create(union).ID
 				b.followRow(id)
-				if _, err := b.triggers.MarkDeleting(b.t.Context(), id); err != nil {
-					b.t.Fatal(err)
-				}
+				b.markDeleting(id)
 				return id
 			},
 			"no row",
 		},
-	} {
+	})
+}
+
+func (b *testBundle) markDeleting(id string) {
+	b.t.Helper()
+	if _, err := b.triggers.MarkDeleting(b.t.Context(), id); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// killed breaks each AWS call of each pass in turn, before and after it takes
+// effect, and shows that a second run comes to the same world as one that nothing
+// happened to.
+func killed(t *testing.T, passes map[string]pass) {
+	t.Helper()
+	for name, pass := range passes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			b := setup(t)
 			broken := 0
 			for _, after := range []bool{false, true} {
 				for at := 1; ; at++ {
-					id := test.prepare(b)
+					id := pass.prepare(b)
 					record := b.record(id, nil, b.image(b.triggers.Table, id))
 					client := &breaking{at: at, after: after}
 					cfg := mototest.Config(t)
@@ -406,7 +444,7 @@ func TestKilledReconcileConverges(t *testing.T) {
 					cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 					gaveBack := newBundle(t, cfg).follow(record)
 					if client.count < at {
-						b.expect(id, test.want) // nothing was broken any more
+						b.expect(id, pass.want) // nothing was broken any more
 						break
 					}
 					if gaveBack == 0 {
@@ -414,7 +452,7 @@ func TestKilledReconcileConverges(t *testing.T) {
 					}
 					broken++
 					b.follow(record)
-					b.expect(id, test.want)
+					b.expect(id, pass.want)
 				}
 			}
 			t.Logf("broke %d calls", broken)

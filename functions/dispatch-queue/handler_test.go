@@ -1,0 +1,506 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-lambda-go/events"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/uuid"
+
+	"containertriggers/infra/local/moto/mototest"
+	"containertriggers/shared/container"
+	"containertriggers/shared/invoke"
+	"containertriggers/shared/lifecycle"
+	"containertriggers/shared/seal"
+	"containertriggers/shared/secret"
+	"containertriggers/shared/table"
+	"containertriggers/shared/trigger"
+)
+
+// testBundle is the function on moto, with a trigger that has a queue, on a
+// container that answers as it is told.
+type testBundle struct {
+	function
+	tb       testing.TB
+	env      map[string]string
+	queues   *sqs.Client
+	queueURL string
+	queueARN string
+	trigger  trigger.Trigger
+	to       container.Container
+	counter  *counter
+	clock    time.Time
+
+	mu     sync.Mutex
+	answer http.HandlerFunc
+	bodies []string
+}
+
+// counter counts the calls to AWS.
+type counter struct {
+	mu    sync.Mutex
+	calls map[string]int
+}
+
+func (c *counter) Do(request *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	target := request.Header.Get("X-Amz-Target")
+	c.calls[target[strings.LastIndex(target, ".")+1:]]++
+	c.mu.Unlock()
+	return http.DefaultClient.Do(request)
+}
+
+// reset forgets the calls and gives what they were.
+func (c *counter) reset() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	calls := c.calls
+	c.calls = map[string]int{}
+	return calls
+}
+
+func setup(tb testing.TB) *testBundle {
+	tb.Helper()
+	b := &testBundle{tb: tb, env: mototest.Environment(tb, "dispatch-queue"), counter: &counter{calls: map[string]int{}}, clock: time.Now()}
+	cfg := mototest.Config(tb)
+	cfg.HTTPClient = b.counter
+	b.queues = sqs.NewFromConfig(cfg)
+	b.function = b.fresh(cfg)
+	b.answer = func(http.ResponseWriter, *http.Request) {}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		b.mu.Lock()
+		b.bodies = append(b.bodies, string(body))
+		answer := b.answer
+		b.mu.Unlock()
+		answer(w, r)
+	}))
+	tb.Cleanup(server.Close)
+
+	name := uuid.NewString()
+	created, err := b.queues.CreateQueue(context.Background(), &sqs.CreateQueueInput{QueueName: &name})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	b.queueURL, b.queueARN = *created.QueueUrl, "arn:aws:sqs:us-east-1:123456789012:"+name
+	b.to = container.Container{
+		ID: uuid.NewString(), Region: "fr-par", Status: container.Ready, Tags: []string{}, Generation: 1,
+		Owner:          container.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
+		PublicEndpoint: server.URL, Privacy: container.Public, Timeout: time.Minute,
+	}
+	if err := b.targets.containers.Create(context.Background(), b.to); err != nil {
+		tb.Fatal(err)
+	}
+	body := fmt.Sprintf(`{"name":"n","container_id":%q,"sqs_config":{"endpoint":"https://sqs.example","access_key_id":"a","secret_access_key":"s","queue_url":%q}}`, b.to.ID, b.queueURL)
+	b.trigger, _, err = trigger.Create([]byte(body), uuid.NewString(), "fr-par", time.Now())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	b.trigger.Owner = b.to.Owner
+	if err := b.triggers.Create(context.Background(), b.targets.containers, b.trigger); err != nil {
+		tb.Fatal(err)
+	}
+	if err := b.triggers.Settle(context.Background(), b.trigger, "", time.Now()); err != nil {
+		tb.Fatal(err)
+	}
+	b.claim(0)
+	b.counter.reset()
+	return b
+}
+
+// fresh is the function as main makes it, for a new execution environment.
+func (b *testBundle) fresh(cfg aws.Config) function {
+	db := dynamodb.NewFromConfig(cfg)
+	triggers := table.Triggers{Client: db, Table: b.env["TRIGGERS_TABLE"]}
+	return function{
+		targets: &targets{
+			claims: table.Claims{Client: db, Table: b.env["CLAIMS_TABLE"]}, triggers: triggers,
+			containers: table.Containers{Client: db, Table: b.env["CONTAINERS_TABLE"]},
+			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: b.env["KMS_KEY_ID"]},
+			now:        func() time.Time { return b.clock }, known: map[string]*target{},
+		},
+		triggers: triggers, messages: b.queues, bus: lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: b.env["EVENT_BUS"]},
+		caller: invoke.New(invoke.Settings{AllowPrivate: true}),
+	}
+}
+
+func (b *testBundle) claim(maxReceives int) {
+	b.tb.Helper()
+	err := b.targets.claims.Claim(context.Background(), table.QueueClaim{
+		Queue: b.queueARN, TriggerID: b.trigger.ID, ContainerID: b.to.ID, QueueURL: b.queueURL, MaxReceives: maxReceives,
+	})
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+}
+
+// answers has the container answer a status to all calls.
+func (b *testBundle) answers(status int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
+}
+
+// called are the bodies that the container got since it was asked last.
+func (b *testBundle) called() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	bodies := b.bodies
+	b.bodies = nil
+	slices.Sort(bodies)
+	return bodies
+}
+
+// batch is Lambda's event of some messages. They are not in the queue.
+func (b *testBundle) batch(receives int, bodies ...string) events.SQSEvent {
+	var batch events.SQSEvent
+	for _, body := range bodies {
+		batch.Records = append(batch.Records, events.SQSMessage{
+			MessageId: "id-" + body, ReceiptHandle: "receipt-" + body, Body: body, EventSourceARN: b.queueARN,
+			Attributes: map[string]string{"ApproximateReceiveCount": strconv.Itoa(receives), "SentTimestamp": "1795431600000"},
+		})
+	}
+	return batch
+}
+
+// deliver runs the function and gives the messages that it reports as failed.
+func (b *testBundle) deliver(batch events.SQSEvent) (failed []string) {
+	b.tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	response, err := b.handle(ctx, batch)
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	for _, failure := range response.BatchItemFailures {
+		failed = append(failed, failure.ItemIdentifier)
+	}
+	return failed
+}
+
+func (b *testBundle) errorMessage() string {
+	b.tb.Helper()
+	found, err := b.triggers.Get(context.Background(), b.trigger.ID)
+	if err != nil {
+		b.tb.Fatal(err)
+	}
+	return found.ErrorMessage
+}
+
+func TestExactlyTheFailedMessagesAreReportedAndPutOff(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.answer = func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Ce-Id") == "id-bad" {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+	}
+	if failed := b.deliver(b.batch(1, "one", "bad", "two")); !slices.Equal(failed, []string{"id-bad"}) {
+		t.Errorf("got %v", failed)
+	}
+	if got := b.called(); !slices.Equal(got, []string{"bad", "one", "two"}) {
+		t.Errorf("the container got %v", got)
+	}
+	if got := b.counter.reset()["ChangeMessageVisibilityBatch"]; got != 1 {
+		t.Errorf("the visibility was changed %d times", got)
+	}
+	if got := b.errorMessage(); got != "the container answered 502 Bad Gateway" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestAFailedMessageComesBackAfterItsBackoff(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.answers(http.StatusInternalServerError)
+	if _, err := b.queues.SendMessage(t.Context(), &sqs.SendMessageInput{QueueUrl: &b.queueURL, MessageBody: aws.String("m")}); err != nil {
+		t.Fatal(err)
+	}
+	receive := func(wait int32) []sqstypes.Message {
+		page, err := b.queues.ReceiveMessage(t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &b.queueURL, VisibilityTimeout: 900, WaitTimeSeconds: wait})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page.Messages
+	}
+	batch := b.batch(1, "m")
+	batch.Records[0].ReceiptHandle = *receive(0)[0].ReceiptHandle
+	b.deliver(batch)
+	if got := receive(0); len(got) > 0 {
+		t.Error("it came back at once")
+	}
+	if got := receive(10); len(got) != 1 {
+		t.Error("it did not come back")
+	}
+}
+
+func TestTheRowIsReadOncePerBatchAndKeptForSeconds(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.deliver(b.batch(1, "1", "2", "3"))
+	if got := b.counter.reset(); got["GetItem"] != 1 || got["BatchGetItem"] != 1 || len(got) != 2 {
+		t.Errorf("the first batch: %v", got)
+	}
+	b.deliver(b.batch(1, "4", "5"))
+	if got := b.counter.reset(); len(got) != 0 {
+		t.Errorf("the second batch: %v", got)
+	}
+	b.clock = b.clock.Add(keptFor)
+	b.deliver(b.batch(1, "6"))
+	if got := b.counter.reset(); got["GetItem"] != 1 || got["BatchGetItem"] != 1 || len(got) != 2 {
+		t.Errorf("seconds later: %v", got)
+	}
+}
+
+func TestErrorMessageFollowsTheCallsWithoutAWriteForEach(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.answers(http.StatusInternalServerError)
+	for range 5 {
+		b.deliver(b.batch(1, "a", "b"))
+	}
+	if got := b.counter.reset()["UpdateItem"]; got != 1 || !strings.Contains(b.errorMessage(), "500") {
+		t.Errorf("%d writes for the same failure, %q", got, b.errorMessage())
+	}
+	b.answers(http.StatusOK)
+	for range 5 {
+		b.deliver(b.batch(1, "a", "b"))
+	}
+	if got := b.counter.reset()["UpdateItem"]; got != 1 || b.errorMessage() != "" {
+		t.Errorf("%d writes for successes, %q", got, b.errorMessage())
+	}
+
+	// Another environment noted a failure that this one does not know of: the
+	// message's success at a later try clears it all the same.
+	if err := b.triggers.NoteCall(t.Context(), b.trigger.ID, "the container answered 500"); err != nil {
+		t.Fatal(err)
+	}
+	b.deliver(b.batch(2, "again"))
+	if got := b.errorMessage(); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestNothingIsDeliveredForATriggerThatIsGoneOrElsewhere(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*testBundle) error{
+		"being deleted": func(b *testBundle) error {
+			_, err := b.triggers.MarkDeleting(t.Context(), b.trigger.ID)
+			return err
+		},
+		"gone": func(b *testBundle) error {
+			if _, err := b.triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
+				return err
+			}
+			return b.triggers.Remove(t.Context(), b.trigger.ID)
+		},
+		"on its way to another queue": func(b *testBundle) error {
+			current, err := b.triggers.Get(t.Context(), b.trigger.ID)
+			if err != nil {
+				return err
+			}
+			updated, _, err := current.Update([]byte(`{"sqs_config":{"queue_url":"https://sqs.example/1/other"}}`), time.Now())
+			if err != nil {
+				return err
+			}
+			return b.triggers.Update(t.Context(), current, updated)
+		},
+		"without the queue": func(b *testBundle) error {
+			_, err := b.targets.claims.Release(t.Context(), b.queueARN, b.trigger.ID)
+			return err
+		},
+	} {
+		b := setup(t)
+		b.deliver(b.batch(1, "before"))
+		if err := change(b); err != nil {
+			t.Fatal(err)
+		}
+		b.clock = b.clock.Add(keptFor)
+		b.called()
+		b.counter.reset()
+		if failed := b.deliver(b.batch(1, "m1", "m2")); !slices.Equal(failed, []string{"id-m1", "id-m2"}) {
+			t.Errorf("%s: reported %v", name, failed)
+		}
+		if got := b.called(); len(got) > 0 {
+			t.Errorf("%s: the container got %v", name, got)
+		}
+		if got := b.counter.reset()["ChangeMessageVisibilityBatch"]; got > 0 {
+			t.Errorf("%s: the messages were made visible", name)
+		}
+	}
+}
+
+func TestANewDestinationIsFollowed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	paths := make(chan string, 2)
+	b.answer = func(_ http.ResponseWriter, r *http.Request) { paths <- r.URL.Path }
+	b.deliver(b.batch(1, "m"))
+	current, err := b.triggers.Get(t.Context(), b.trigger.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	updated, _, err := current.Update([]byte(`{"destination_config":{"http_path":"/new"}}`), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.triggers.Update(t.Context(), current, updated); err != nil {
+		t.Fatal(err)
+	}
+	b.clock = b.clock.Add(keptFor)
+	b.deliver(b.batch(1, "m"))
+	if first, second := <-paths, <-paths; first != "/" || second != "/new" {
+		t.Errorf("got %s and %s", first, second)
+	}
+}
+
+func TestTheTokenOfAPrivateContainerIsOpenedOnce(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	tokens := make(chan string, 3)
+	b.answer = func(_ http.ResponseWriter, r *http.Request) { tokens <- r.Header.Get("X-Auth-Token") }
+	private := func(token secret.Text) {
+		sealed, err := b.targets.sealer.Seal(t.Context(), container.Resource, b.to.ID, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := b.to
+		b.to.Privacy, b.to.SealedToken = container.Private, sealed
+		b.to.Generation++
+		if err := b.targets.containers.Update(t.Context(), old, b.to); err != nil {
+			t.Fatal(err)
+		}
+		b.clock = b.clock.Add(keptFor)
+	}
+	private("first")
+	b.deliver(b.batch(1, "m"))
+	b.clock = b.clock.Add(keptFor)
+	b.deliver(b.batch(1, "m"))
+	if got := b.counter.reset()["Decrypt"]; got != 1 {
+		t.Errorf("the token was opened %d times", got)
+	}
+	private("second")
+	b.deliver(b.batch(1, "m"))
+	if got := []string{<-tokens, <-tokens, <-tokens}; !slices.Equal(got, []string{"first", "first", "second"}) {
+		t.Errorf("the container got %v", got)
+	}
+}
+
+func TestTheLastTryOfAMessageIsTold(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.claim(3)
+	b.answers(http.StatusInternalServerError)
+	for receives, want := range map[int]int{1: 0, 2: 0, 3: 1, 4: 1} {
+		b.counter.reset()
+		b.deliver(b.batch(receives, "m"))
+		if got := b.counter.reset()["PutEvents"]; got != want {
+			t.Errorf("received %d times: %d events", receives, got)
+		}
+	}
+}
+
+func TestARunThatIsTooShortForTheContainerSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	release := make(chan struct{})
+	b.answer = func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}
+	t.Cleanup(func() { close(release) })
+	ctx, cancel := context.WithTimeout(t.Context(), recordTime+1500*time.Millisecond)
+	defer cancel()
+	response, err := b.handle(ctx, b.batch(1, "m"))
+	if err != nil || len(response.BatchItemFailures) != 1 || ctx.Err() != nil {
+		t.Fatalf("got %v, %v, %v", response, err, ctx.Err())
+	}
+	if got := b.errorMessage(); !strings.Contains(got, "did not answer within") || !strings.Contains(got, "visibility timeout to 900s") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestALookupThatFailsGivesTheBatchBack(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	cfg := mototest.Config(t)
+	cfg.BaseEndpoint = aws.String("http://127.0.0.1:1")
+	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
+	b.function = b.fresh(cfg)
+	if _, err := b.handle(t.Context(), b.batch(1, "m")); err == nil {
+		t.Error("the batch was answered")
+	}
+	if got := b.called(); len(got) > 0 {
+		t.Errorf("the container got %v", got)
+	}
+}
+
+// ten is a batch of ten messages.
+func (b *testBundle) ten() events.SQSEvent {
+	return b.batch(1, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+}
+
+// BenchmarkMessage is the cost of one message of a batch of ten, with a container
+// that answers at once, against ten requests of net/http at the same time.
+func BenchmarkMessage(b *testing.B) {
+	bundle := setup(b)
+	batch := bundle.ten()
+	measure := func(name string, work func(b *testing.B)) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				work(b)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch.Records)), "ns/message")
+		})
+	}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+	measure("floor", func(b *testing.B) {
+		var calls sync.WaitGroup
+		for _, record := range batch.Records {
+			calls.Go(func() {
+				response, err := client.Post(bundle.to.PublicEndpoint, "application/json", strings.NewReader(record.Body))
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, response.Body)
+				response.Body.Close()
+			})
+		}
+		calls.Wait()
+	})
+	measure("dispatch-queue", func(b *testing.B) {
+		if failed := bundle.deliver(batch); len(failed) > 0 {
+			b.Fatal(failed)
+		}
+	})
+}
+
+// BenchmarkBatchOfSlowCalls is the time of a batch of ten on a container that
+// takes 50 ms.
+func BenchmarkBatchOfSlowCalls(b *testing.B) {
+	bundle := setup(b)
+	bundle.answer = func(http.ResponseWriter, *http.Request) { time.Sleep(50 * time.Millisecond) }
+	for b.Loop() {
+		bundle.deliver(bundle.ten())
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(b.N), "ms/batch")
+}

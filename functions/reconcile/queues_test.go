@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/google/uuid"
+
+	"containertriggers/infra/local/moto/mototest"
+	"containertriggers/shared/secret"
+	"containertriggers/shared/table"
+	"containertriggers/shared/trigger"
+)
+
+// createQueue makes a queue of that name, and gives its URL.
+func (b *testBundle) createQueue(name string) (url string) {
+	b.t.Helper()
+	created, err := sqs.NewFromConfig(mototest.Config(b.t)).CreateQueue(b.t.Context(), &sqs.CreateQueueInput{QueueName: &name})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return *created.QueueUrl
+}
+
+// createSQS writes an SQS trigger on a queue, with the operator's key.
+func (b *testBundle) createSQS(url string) (id string) {
+	b.t.Helper()
+	body := fmt.Sprintf(`{"name":"n","container_id":%q,"sqs_config":{"endpoint":%q,"queue_url":%q,"access_key_id":"local","secret_access_key":"s"}}`, b.container.ID, b.endpoint, url)
+	created, key, err := trigger.Create([]byte(body), uuid.NewString(), "fr-par", time.Now())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	sealed, err := b.sources.sealer.Seal(b.t.Context(), trigger.Resource, created.ID, *key)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	created.Owner = b.container.Owner
+	if err := b.triggers.Create(b.t.Context(), b.containers, created.WithSecret(sealed)); err != nil {
+		b.t.Fatal(err)
+	}
+	return created.ID
+}
+
+// heldQueues tells each queue that a trigger holds, by the first word of its name,
+// and whether it is mapped.
+func (b *testBundle) heldQueues(id string) (held []string) {
+	b.t.Helper()
+	arns, err := b.sources.claims.Held(context.Background(), id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, arn := range arns {
+		claim, err := b.sources.claims.Queue(context.Background(), arn)
+		if err != nil || claim.TriggerID != id {
+			b.t.Fatalf("the claim on %s: %+v, %v", arn, claim, err)
+		}
+		held = append(held, fmt.Sprintf("%s mapped %d", word(arn), b.mapped(arn)))
+	}
+	return held
+}
+
+func word(arn string) string {
+	word, _, _ := strings.Cut(arn[strings.LastIndex(arn, ":")+1:], "-")
+	return word
+}
+
+func (b *testBundle) mapped(arn string) int {
+	b.t.Helper()
+	page, err := awslambda.NewFromConfig(mototest.Config(b.t)).ListEventSourceMappings(context.Background(), &awslambda.ListEventSourceMappingsInput{EventSourceArn: &arn})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return len(page.EventSourceMappings)
+}
+
+func TestKilledReconcileConvergesOnQueues(t *testing.T) {
+	t.Parallel()
+	ready := func(b *testBundle) string {
+		id := b.createSQS(b.createQueue("old-" + uuid.NewString()))
+		b.followRow(id)
+		b.expect(id, `old mapped 1; ready "" settled true`)
+		return id
+	}
+	killed(t, map[string]pass{
+		"create": {
+			func(b *testBundle) string { return b.createSQS(b.createQueue("new-" + uuid.NewString())) },
+			`new mapped 1; ready "" settled true`,
+		},
+		"update": {
+			func(b *testBundle) string {
+				id := ready(b)
+				b.update(id, `{"sqs_config":{"queue_url":"`+b.createQueue("new-"+uuid.NewString())+`"}}`)
+				return id
+			},
+			`new mapped 1; ready "" settled true`,
+		},
+		"delete": {
+			func(b *testBundle) string {
+				id := ready(b)
+				b.markDeleting(id)
+				return id
+			},
+			"no row",
+		},
+	})
+}
+
+func TestWhoWaitsForAQueueIsOpenedWhenItIsLetGo(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	url := b.createQueue("queue-" + uuid.NewString())
+	first, second := b.createSQS(url), b.createSQS(url)
+	b.followRow(first)
+	b.followRow(second)
+	if waits := b.get(second); waits.Status != trigger.Error || !strings.Contains(waits.ErrorMessage, first) || !waits.Settled() {
+		t.Errorf("got %s %q", waits.Status, waits.ErrorMessage)
+	}
+	b.markDeleting(first)
+	b.followRow(first)
+	if b.get(second).Settled() {
+		t.Error("the trigger that waits was not opened")
+	}
+	b.followRow(second)
+	b.expect(second, `queue mapped 1; ready "" settled true`)
+}
+
+func TestAnUpdateThatDoesNotWorkLeavesNothingSetUp(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	old := "old-" + uuid.NewString()
+	id := b.createSQS(b.createQueue(old))
+	b.followRow(id)
+	b.update(id, `{"sqs_config":{"queue_url":"`+b.endpoint+`/123456789012/missing"}}`)
+	b.followRow(id)
+	if got := b.world(id); !strings.HasPrefix(got, `error "there is no queue`) || !strings.HasSuffix(got, "settled true") {
+		t.Errorf("got %s", got)
+	}
+	if got := b.mapped("arn:aws:sqs:us-east-1:123456789012:" + old); got != 0 {
+		t.Errorf("the old queue is still mapped %d times", got)
+	}
+}
+
+func TestAMappingThatTakesItsTimeLeavesTheStreamAlone(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	url := b.createQueue("queue-" + uuid.NewString())
+	id := b.createSQS(url)
+	impatient := b.sources
+	impatient.mappings.Patience = -time.Second
+	b.provisioners[trigger.SourceSQS] = impatient
+	if b.followRow(id) != 0 {
+		t.Error("the record was given back")
+	}
+	if got := b.get(id); got.Status != trigger.Creating || got.Settled() {
+		t.Errorf("got %s, settled %t", got.Status, got.Settled())
+	}
+	if err := b.triggers.Reopen(t.Context(), id, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	b.provisioners[trigger.SourceSQS] = b.sources
+	b.followRow(id)
+	b.expect(id, `queue mapped 1; ready "" settled true`)
+
+	b.markDeleting(id)
+	b.provisioners[trigger.SourceSQS] = impatient
+	if b.followRow(id) != 0 {
+		t.Error("the record was given back")
+	}
+	if got := b.get(id); got.Status != trigger.Deleting {
+		t.Errorf("got %s", got.Status)
+	}
+	b.provisioners[trigger.SourceSQS] = b.sources
+	b.followRow(id)
+	b.expect(id, "no row")
+}
+
+func TestASecretThatCannotBeOpenedIsNotTold(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.createSQS(b.createQueue("queue-" + uuid.NewString()))
+	current := b.get(id)
+	foreign, err := b.sources.sealer.Seal(t.Context(), trigger.Resource, uuid.NewString(), secret.Text("of another trigger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	updated := current.WithSecret(foreign)
+	updated.Generation++
+	if err := b.triggers.Update(t.Context(), current, updated); err != nil {
+		t.Fatal(err)
+	}
+	b.followRow(id)
+	if got := b.get(id); got.Status != trigger.Error || got.ErrorMessage == "" || strings.Contains(got.ErrorMessage, "of another") {
+		t.Errorf("got %s %q", got.Status, got.ErrorMessage)
+	}
+	if held := b.heldQueues(id); len(held) > 0 {
+		t.Errorf("got %v", held)
+	}
+}
+
+func TestTheClaimOfATriggerThatIsGoneIsNotNamed(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	name := "queue-" + uuid.NewString()
+	url, arn := b.createQueue(name), "arn:aws:sqs:us-east-1:123456789012:"+name
+	gone := uuid.NewString()
+	if err := b.sources.claims.Claim(t.Context(), table.QueueClaim{Queue: arn, TriggerID: gone, ContainerID: gone, QueueURL: url}); err != nil {
+		t.Fatal(err)
+	}
+	id := b.createSQS(url)
+	b.followRow(id)
+	if got := b.get(id).ErrorMessage; !strings.Contains(got, "another trigger") || strings.Contains(got, gone) {
+		t.Errorf("got %q", got)
+	}
+}
