@@ -21,7 +21,7 @@ import (
 )
 
 // atOnce bounds how many rows of a batch are worked on at the same time.
-const atOnce = 8
+const atOnce = 16
 
 // provisioner makes one kind of source match its triggers. Both calls may be
 // repeated, and completed after an interruption.

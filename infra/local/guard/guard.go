@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -22,10 +23,18 @@ func New(endpoint string) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the endpoint: %w", err)
 	}
-	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host // the emulator makes queue URLs of it
-	}}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // the emulator makes queue URLs of it
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() == nil { // else the client has left
+				slog.Error("the emulator did not answer", "error", err)
+			}
+			w.WriteHeader(http.StatusBadGateway)
+		},
+	}
 	mappings := newMappings(endpoint)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		schedule, isSchedule := strings.CutPrefix(r.URL.Path, "/schedules/")
