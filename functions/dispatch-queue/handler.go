@@ -16,7 +16,6 @@ import (
 	"containertriggers/shared/lifecycle"
 	"containertriggers/shared/mapping"
 	"containertriggers/shared/queue"
-	"containertriggers/shared/table"
 	"containertriggers/shared/trigger"
 )
 
@@ -26,7 +25,6 @@ const recordTime = 3 * time.Second
 // function calls the container of an SQS trigger for each message of a batch.
 type function struct {
 	targets  *targets
-	triggers table.Triggers
 	messages queue.API
 	bus      lifecycle.Bus
 	caller   *invoke.Caller
@@ -59,7 +57,7 @@ func (f function) handle(ctx context.Context, batch events.SQSEvent) (events.SQS
 	if err != nil {
 		return events.SQSEventResponse{}, err
 	}
-	log = log.With("trigger_id", to.trigger.ID)
+	log = log.With("trigger_id", to.Trigger.ID)
 
 	if deadline, ok := ctx.Deadline(); ok {
 		end := deadline.Add(-recordTime)
@@ -70,7 +68,7 @@ func (f function) handle(ctx context.Context, batch events.SQSEvent) (events.SQS
 	result := delivery.Delivery{
 		Messages: queue.Messages{Client: f.messages, URL: to.claim.QueueURL},
 		Call: func(ctx context.Context, event invoke.Event) error {
-			return f.caller.Call(ctx, to.trigger, to.container, to.token, event)
+			return to.Call(ctx, f.caller, event)
 		},
 	}.Deliver(ctx, messages)
 
@@ -92,23 +90,17 @@ func timeOver(run time.Duration) invoke.TimeOver {
 // conclude notes how the deliveries went: the last failure in the trigger's
 // error_message, where it says something else; and an event for each message
 // that the queue now moves to its dead-letter queue.
-func (f function) conclude(ctx context.Context, log *slog.Logger, to *target, result delivery.Result) {
+func (f function) conclude(ctx context.Context, log *slog.Logger, to claimed, result delivery.Result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	var notes errgroup.Group
 	if to.worthNoting(result) {
-		notes.Go(func() error {
-			err := f.triggers.NoteCall(ctx, to.trigger.ID, result.Failure)
-			if err == nil {
-				to.noted(result.Failure)
-			}
-			return err
-		})
+		notes.Go(func() error { return to.Note(ctx, f.targets.Triggers, result.Failure) })
 	}
 	for _, message := range result.Refused {
 		if most := to.claim.MaxReceives; most > 0 && message.Receives >= most {
 			notes.Go(func() error {
-				return f.bus.InvocationFailed(ctx, to.trigger, message.Event.Time, result.Failure)
+				return f.bus.InvocationFailed(ctx, to.Trigger, message.Event.Time, result.Failure)
 			})
 		}
 	}
@@ -139,11 +131,11 @@ func report(failed []delivery.Message) events.SQSEventResponse {
 // worthNoting says whether the trigger's error_message is to change. What this
 // process knows of it may be some seconds old: a message that succeeds at another
 // try clears it in any case.
-func (t *target) worthNoting(result delivery.Result) bool {
-	if t.trigger.Status != trigger.Ready || result.Failure == "" && len(result.Delivered) == 0 {
+func (c claimed) worthNoting(result delivery.Result) bool {
+	if c.Trigger.Status != trigger.Ready || result.Failure == "" && len(result.Delivered) == 0 {
 		return false
 	}
-	if result.Failure != t.message() {
+	if result.Failure != c.ErrorMessage() {
 		return true
 	}
 	if result.Failure != "" {

@@ -29,6 +29,7 @@ import (
 	"containertriggers/shared/seal"
 	"containertriggers/shared/secret"
 	"containertriggers/shared/table"
+	"containertriggers/shared/target"
 	"containertriggers/shared/trigger"
 )
 
@@ -103,7 +104,7 @@ func setup(tb testing.TB) *testBundle {
 		Owner:          container.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
 		PublicEndpoint: server.URL, Privacy: container.Public, Timeout: time.Minute,
 	}
-	if err := b.targets.containers.Create(context.Background(), b.to); err != nil {
+	if err := b.targets.Containers.Create(context.Background(), b.to); err != nil {
 		tb.Fatal(err)
 	}
 	body := fmt.Sprintf(`{"name":"n","container_id":%q,"sqs_config":{"endpoint":"https://sqs.example","access_key_id":"a","secret_access_key":"s","queue_url":%q}}`, b.to.ID, b.queueURL)
@@ -112,10 +113,10 @@ func setup(tb testing.TB) *testBundle {
 		tb.Fatal(err)
 	}
 	b.trigger.Owner = b.to.Owner
-	if err := b.triggers.Create(context.Background(), b.targets.containers, b.trigger); err != nil {
+	if err := b.targets.Triggers.Create(context.Background(), b.targets.Containers, b.trigger); err != nil {
 		tb.Fatal(err)
 	}
-	if err := b.triggers.Settle(context.Background(), b.trigger, "", time.Now()); err != nil {
+	if err := b.targets.Triggers.Settle(context.Background(), b.trigger, "", time.Now()); err != nil {
 		tb.Fatal(err)
 	}
 	b.claim(0)
@@ -126,15 +127,17 @@ func setup(tb testing.TB) *testBundle {
 // fresh is the function as main makes it, for a new execution environment.
 func (b *testBundle) fresh(cfg aws.Config) function {
 	db := dynamodb.NewFromConfig(cfg)
-	triggers := table.Triggers{Client: db, Table: b.env["TRIGGERS_TABLE"]}
 	return function{
 		targets: &targets{
-			claims: table.Claims{Client: db, Table: b.env["CLAIMS_TABLE"]}, triggers: triggers,
-			containers: table.Containers{Client: db, Table: b.env["CONTAINERS_TABLE"]},
-			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: b.env["KMS_KEY_ID"]},
-			now:        func() time.Time { return b.clock }, known: map[string]*target{},
+			Finder: target.Finder{
+				Triggers:   table.Triggers{Client: db, Table: b.env["TRIGGERS_TABLE"]},
+				Containers: table.Containers{Client: db, Table: b.env["CONTAINERS_TABLE"]},
+				Sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: b.env["KMS_KEY_ID"]},
+				Now:        func() time.Time { return b.clock },
+			},
+			claims: table.Claims{Client: db, Table: b.env["CLAIMS_TABLE"]}, known: map[string]claimed{},
 		},
-		triggers: triggers, messages: b.queues, bus: lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: b.env["EVENT_BUS"]},
+		messages: b.queues, bus: lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: b.env["EVENT_BUS"]},
 		caller: invoke.New(invoke.Settings{AllowPrivate: true}),
 	}
 }
@@ -195,7 +198,7 @@ func (b *testBundle) deliver(batch events.SQSEvent) (failed []string) {
 
 func (b *testBundle) errorMessage() string {
 	b.tb.Helper()
-	found, err := b.triggers.Get(context.Background(), b.trigger.ID)
+	found, err := b.targets.Triggers.Get(context.Background(), b.trigger.ID)
 	if err != nil {
 		b.tb.Fatal(err)
 	}
@@ -260,7 +263,7 @@ func TestTheRowIsReadOncePerBatchAndKeptForSeconds(t *testing.T) {
 	if got := b.counter.reset(); len(got) != 0 {
 		t.Errorf("the second batch: %v", got)
 	}
-	b.clock = b.clock.Add(keptFor)
+	b.clock = b.clock.Add(target.KeptFor)
 	b.deliver(b.batch(1, "6"))
 	if got := b.counter.reset(); got["GetItem"] != 1 || got["BatchGetItem"] != 1 || len(got) != 2 {
 		t.Errorf("seconds later: %v", got)
@@ -287,7 +290,7 @@ func TestErrorMessageFollowsTheCallsWithoutAWriteForEach(t *testing.T) {
 
 	// Another environment noted a failure that this one does not know of: the
 	// message's success at a later try clears it all the same.
-	if err := b.triggers.NoteCall(t.Context(), b.trigger.ID, "the container answered 500"); err != nil {
+	if err := b.targets.Triggers.NoteCall(t.Context(), b.trigger.ID, "the container answered 500"); err != nil {
 		t.Fatal(err)
 	}
 	b.deliver(b.batch(2, "again"))
@@ -300,17 +303,17 @@ func TestNothingIsDeliveredForATriggerThatIsGoneOrElsewhere(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*testBundle) error{
 		"being deleted": func(b *testBundle) error {
-			_, err := b.triggers.MarkDeleting(t.Context(), b.trigger.ID)
+			_, err := b.targets.Triggers.MarkDeleting(t.Context(), b.trigger.ID)
 			return err
 		},
 		"gone": func(b *testBundle) error {
-			if _, err := b.triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
+			if _, err := b.targets.Triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
 				return err
 			}
-			return b.triggers.Remove(t.Context(), b.trigger.ID)
+			return b.targets.Triggers.Remove(t.Context(), b.trigger.ID)
 		},
 		"on its way to another queue": func(b *testBundle) error {
-			current, err := b.triggers.Get(t.Context(), b.trigger.ID)
+			current, err := b.targets.Triggers.Get(t.Context(), b.trigger.ID)
 			if err != nil {
 				return err
 			}
@@ -318,7 +321,7 @@ func TestNothingIsDeliveredForATriggerThatIsGoneOrElsewhere(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return b.triggers.Update(t.Context(), current, updated)
+			return b.targets.Triggers.Update(t.Context(), current, updated)
 		},
 		"without the queue": func(b *testBundle) error {
 			_, err := b.targets.claims.Release(t.Context(), b.queueARN, b.trigger.ID)
@@ -330,7 +333,7 @@ func TestNothingIsDeliveredForATriggerThatIsGoneOrElsewhere(t *testing.T) {
 		if err := change(b); err != nil {
 			t.Fatal(err)
 		}
-		b.clock = b.clock.Add(keptFor)
+		b.clock = b.clock.Add(target.KeptFor)
 		b.called()
 		b.counter.reset()
 		if failed := b.deliver(b.batch(1, "m1", "m2")); !slices.Equal(failed, []string{"id-m1", "id-m2"}) {
@@ -351,7 +354,7 @@ func TestANewDestinationIsFollowed(t *testing.T) {
 	paths := make(chan string, 2)
 	b.answer = func(_ http.ResponseWriter, r *http.Request) { paths <- r.URL.Path }
 	b.deliver(b.batch(1, "m"))
-	current, err := b.triggers.Get(t.Context(), b.trigger.ID)
+	current, err := b.targets.Triggers.Get(t.Context(), b.trigger.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -359,10 +362,10 @@ func TestANewDestinationIsFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.triggers.Update(t.Context(), current, updated); err != nil {
+	if err := b.targets.Triggers.Update(t.Context(), current, updated); err != nil {
 		t.Fatal(err)
 	}
-	b.clock = b.clock.Add(keptFor)
+	b.clock = b.clock.Add(target.KeptFor)
 	b.deliver(b.batch(1, "m"))
 	if first, second := <-paths, <-paths; first != "/" || second != "/new" {
 		t.Errorf("got %s and %s", first, second)
@@ -375,21 +378,21 @@ func TestTheTokenOfAPrivateContainerIsOpenedOnce(t *testing.T) {
 	tokens := make(chan string, 3)
 	b.answer = func(_ http.ResponseWriter, r *http.Request) { tokens <- r.Header.Get("X-Auth-Token") }
 	private := func(token secret.Text) {
-		sealed, err := b.targets.sealer.Seal(t.Context(), container.Resource, b.to.ID, token)
+		sealed, err := b.targets.Sealer.Seal(t.Context(), container.Resource, b.to.ID, token)
 		if err != nil {
 			t.Fatal(err)
 		}
 		old := b.to
 		b.to.Privacy, b.to.SealedToken = container.Private, sealed
 		b.to.Generation++
-		if err := b.targets.containers.Update(t.Context(), old, b.to); err != nil {
+		if err := b.targets.Containers.Update(t.Context(), old, b.to); err != nil {
 			t.Fatal(err)
 		}
-		b.clock = b.clock.Add(keptFor)
+		b.clock = b.clock.Add(target.KeptFor)
 	}
 	private("first")
 	b.deliver(b.batch(1, "m"))
-	b.clock = b.clock.Add(keptFor)
+	b.clock = b.clock.Add(target.KeptFor)
 	b.deliver(b.batch(1, "m"))
 	if got := b.counter.reset()["Decrypt"]; got != 1 {
 		t.Errorf("the token was opened %d times", got)

@@ -19,6 +19,7 @@ import (
 	"containertriggers/shared/lifecycle"
 	"containertriggers/shared/seal"
 	"containertriggers/shared/table"
+	"containertriggers/shared/target"
 )
 
 type settings struct {
@@ -35,17 +36,17 @@ func main() {
 	s := env.Must(env.ParseAs[settings]())
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)
-	triggers := table.Triggers{Client: db, Table: s.TriggersTable}
 	lambda.Start(function{
 		targets: &targets{
-			claims:     table.Claims{Client: db, Table: s.ClaimsTable},
-			triggers:   triggers,
-			containers: table.Containers{Client: db, Table: s.ContainersTable},
-			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
-			now:        time.Now,
-			known:      map[string]*target{},
+			Finder: target.Finder{
+				Triggers:   table.Triggers{Client: db, Table: s.TriggersTable},
+				Containers: table.Containers{Client: db, Table: s.ContainersTable},
+				Sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
+				Now:        time.Now,
+			},
+			claims: table.Claims{Client: db, Table: s.ClaimsTable},
+			known:  map[string]claimed{},
 		},
-		triggers: triggers,
 		messages: sqs.NewFromConfig(cfg),
 		bus:      lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
 		caller:   invoke.New(invoke.Settings{AllowPrivate: s.AllowPrivate}),

@@ -153,6 +153,20 @@ func TestAQueueIsMappedOnceOnTheFunctionThatSuitsIt(t *testing.T) {
 	}
 }
 
+func TestTheOtherFunctionsMappingGoesFirst(t *testing.T) {
+	t.Parallel()
+	b := setup(t, ShortRun, false)
+	if err := b.Put(t.Context(), b.queue); err != nil {
+		t.Fatal(err)
+	}
+	b.queue.VisibilityTimeout, b.Patience = LongRun, 0
+	b.states.next = []string{"Deleting"}
+	if err := b.Put(t.Context(), b.queue); !errors.Is(err, ErrPending) {
+		t.Errorf("got %v", err)
+	}
+	b.expect(b.ShortARN)
+}
+
 func TestAFIFOQueueIsReadOneByOne(t *testing.T) {
 	t.Parallel()
 	b := setup(t, ShortRun, true)

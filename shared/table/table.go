@@ -202,7 +202,11 @@ func encode(row any) (map[string]types.AttributeValue, error) {
 	return item, nil
 }
 
+// encodeValues gives nil for no values, as DynamoDB wants it.
 func encodeValues(values map[string]any) (map[string]types.AttributeValue, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
 	encoded := make(map[string]types.AttributeValue, len(values))
 	for name, value := range values {
 		attribute, err := attributevalue.MarshalWithOptions(value, func(o *attributevalue.EncoderOptions) {

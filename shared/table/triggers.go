@@ -21,6 +21,9 @@ const (
 	byOwner = "by-owner"
 	// byContainer holds the keys alone.
 	byContainer = "by-container"
+	// byRelay holds the triggers of each shard of the relay, and what tells it that
+	// one has changed.
+	byRelay = "by-relay"
 )
 
 // Triggers is the table of triggers.
@@ -191,6 +194,57 @@ func (t Triggers) Open(ctx context.Context, after string) (open []trigger.Trigge
 	return open, next, nil
 }
 
+// SetRelay puts a trigger on a shard of the relay, or with "" on none. One that is
+// gone is left alone.
+func (t Triggers) SetRelay(ctx context.Context, id, shard string) error {
+	set, values := "REMOVE #relay", map[string]any(nil)
+	if shard != "" {
+		set, values = "SET #relay = :shard", map[string]any{"shard": shard}
+	}
+	err := t.rows().update(ctx, id, set, "attribute_exists(#id)", values)
+	if errors.Is(err, ErrSuperseded) {
+		return nil
+	}
+	return err
+}
+
+// Relayed is a trigger on the relay, as the index knows it.
+type Relayed struct {
+	ID                 string         `json:"id"`
+	ContainerID        string         `json:"container_id"`
+	Status             trigger.Status `json:"status"`
+	Generation         int64          `json:"generation"`
+	ObservedGeneration int64          `json:"observed_generation"`
+}
+
+// OnRelay lists the triggers of a shard, as the index knows them; most bounds how
+// many, 0 does not.
+func (t Triggers) OnRelay(ctx context.Context, shard string, most int) ([]Relayed, error) {
+	input := &dynamodb.QueryInput{
+		TableName: &t.Table, IndexName: aws.String(byRelay), KeyConditionExpression: aws.String("relay = :shard"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":shard": &types.AttributeValueMemberS{Value: shard}},
+	}
+	if most > 0 {
+		input.Limit = aws.Int32(int32(most))
+	}
+	var list []Relayed
+	pages := dynamodb.NewQueryPaginator(t.Client, input)
+	for pages.HasMorePages() && (most == 0 || len(list) < most) {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("listing the triggers of relay %s: %w", shard, err)
+		}
+		for _, item := range page.Items {
+			row, err := decodeRow[Relayed](item)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, row)
+		}
+	}
+	return list, nil
+}
+
 // OfContainer gives the IDs of a container's triggers, as the index knows them.
 func (t Triggers) OfContainer(ctx context.Context, containerID string) ([]string, error) {
 	var ids []string
@@ -234,6 +288,8 @@ type triggerRow struct {
 	SQS          *trigger.SQS        `json:"sqs_config,omitempty"`
 	NATS         *trigger.NATS       `json:"nats_config,omitempty"`
 	SealedSecret []byte              `json:"sealed_secret"`
+	// Relay is left out where it is empty: the key of an index must not be.
+	Relay string `json:"relay,omitempty"`
 
 	Status             trigger.Status `json:"status"`
 	ErrorMessage       string         `json:"error_message"`
@@ -249,7 +305,7 @@ func newTriggerRow(t trigger.Trigger) triggerRow {
 		NamespaceID: t.NamespaceID, ContainerID: t.ContainerID,
 		listingKeys: newListingKeys(t.Region, t.Owner, t.CreatedAt, t.ID),
 		Name:        t.Name, Description: t.Description, Tags: t.Tags, Destination: t.Destination,
-		SourceType: t.Source(), Cron: t.Cron, SQS: t.SQS, NATS: t.NATS, SealedSecret: t.SealedSecret,
+		SourceType: t.Source(), Cron: t.Cron, SQS: t.SQS, NATS: t.NATS, SealedSecret: t.SealedSecret, Relay: t.Relay,
 		Status: t.Status, ErrorMessage: t.ErrorMessage,
 		CreatedAt: wiretime.Time(t.CreatedAt), UpdatedAt: wiretime.Time(t.UpdatedAt),
 		Generation: t.Generation, ObservedGeneration: t.ObservedGeneration,
@@ -261,7 +317,7 @@ func (r triggerRow) trigger() trigger.Trigger {
 		ID: r.ID, Region: r.Region, ContainerID: r.ContainerID,
 		Owner: container.Owner{OrganizationID: r.OrganizationID, ProjectID: r.ProjectID, NamespaceID: r.NamespaceID},
 		Name:  r.Name, Description: r.Description, Tags: r.Tags, Destination: r.Destination,
-		Cron: r.Cron, SQS: r.SQS, NATS: r.NATS, SealedSecret: r.SealedSecret,
+		Cron: r.Cron, SQS: r.SQS, NATS: r.NATS, SealedSecret: r.SealedSecret, Relay: r.Relay,
 		Status: r.Status, ErrorMessage: r.ErrorMessage,
 		CreatedAt: time.Time(r.CreatedAt), UpdatedAt: time.Time(r.UpdatedAt),
 		Generation: r.Generation, ObservedGeneration: r.ObservedGeneration,

@@ -32,6 +32,10 @@ type Trigger struct {
 	// as ciphertext, empty where there is none.
 	SealedSecret []byte
 
+	// Relay is the shard of the relay that holds the source's subscription, empty
+	// where none is to.
+	Relay string
+
 	Status Status
 	// ErrorMessage tells, in the user's terms, why the trigger is in [Error] or,
 	// while it is [Ready], how the last call failed. Empty when all is well.
