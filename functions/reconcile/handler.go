@@ -127,8 +127,8 @@ func (f function) reconcile(ctx context.Context, t trigger.Trigger) error {
 	switch {
 	case t.Status == trigger.Deleting:
 		if known {
-			if err := source.Remove(ctx, t); errors.Is(err, mapping.ErrPending) {
-				return f.leave(ctx, t)
+			if err := source.Remove(ctx, t); pending(err) {
+				return f.leave(ctx, t, err)
 			} else if err != nil {
 				return err
 			}
@@ -140,8 +140,8 @@ func (f function) reconcile(ctx context.Context, t trigger.Trigger) error {
 
 	err := source.Apply(ctx, t)
 	switch {
-	case errors.Is(err, mapping.ErrPending):
-		return f.leave(ctx, t)
+	case pending(err):
+		return f.leave(ctx, t, err)
 	case awserr.Transient(err):
 		return err
 	case err != nil:
@@ -153,10 +153,19 @@ func (f function) reconcile(ctx context.Context, t trigger.Trigger) error {
 	return nil // the newer generation has a record of its own
 }
 
-// leave leaves a trigger as it is, in its transient status: what AWS takes its time
-// with would keep the stream waiting, and so sweep opens the trigger again.
-func (function) leave(ctx context.Context, t trigger.Trigger) error {
-	slog.InfoContext(ctx, "AWS is still at it: sweep will look again", "trigger_id", t.ID, "generation", t.Generation)
+// errRelays says that it is the relay that goes on from here.
+var errRelays = errors.New("the relay goes on")
+
+// pending says that it is not reconcile which waits for what comes next.
+func pending(err error) bool {
+	return errors.Is(err, mapping.ErrPending) || errors.Is(err, errRelays)
+}
+
+// leave leaves a trigger as it is, in its transient status: what others take their
+// time with would keep the stream waiting. The relay settles the row itself, and
+// what AWS is at sweep opens again.
+func (function) leave(ctx context.Context, t trigger.Trigger, err error) error {
+	slog.InfoContext(ctx, "left for now", "trigger_id", t.ID, "generation", t.Generation, "reason", err)
 	return nil
 }
 

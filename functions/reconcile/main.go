@@ -21,6 +21,7 @@ import (
 	"containertriggers/shared/queue"
 	"containertriggers/shared/schedule"
 	"containertriggers/shared/seal"
+	"containertriggers/shared/shard"
 	"containertriggers/shared/table"
 	"containertriggers/shared/trigger"
 )
@@ -38,6 +39,8 @@ type settings struct {
 	DispatchQueueARN    string `env:"DISPATCH_QUEUE_ARN,required,notEmpty"`
 	DispatchQueueLong   string `env:"DISPATCH_QUEUE_LONG_ARN,required,notEmpty"`
 	QueueConcurrency    int32  `env:"QUEUE_CONCURRENCY,required"`
+	RelayARN            string `env:"RELAY_ARN,required,notEmpty"`
+	RelayShards         int    `env:"RELAY_SHARDS,required"`
 	Emulator            string `env:"AWS_ENDPOINT_URL"`
 }
 
@@ -54,6 +57,12 @@ func main() {
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)
 	triggers := table.Triggers{Client: db, Table: s.TriggersTable}
+	claims := table.Claims{Client: db, Table: s.ClaimsTable}
+	functions := awslambda.NewFromConfig(cfg)
+	onRelay := relayed{
+		triggers: triggers, shards: s.RelayShards,
+		starter: shard.Starter{Client: functions, Claims: claims, RelayARN: s.RelayARN, Now: time.Now},
+	}
 	home, err := queue.HomeOf(s.DispatchQueueARN, s.Emulator)
 	if err != nil {
 		panic(err) // Lambda tells it as the reason why the function did not start
@@ -69,13 +78,14 @@ func main() {
 			trigger.SourceSQS: queues{
 				home:   home,
 				sealer: seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
-				claims: table.Claims{Client: db, Table: s.ClaimsTable},
+				claims: claims,
 				mappings: mapping.Mappings{
-					Client: awslambda.NewFromConfig(cfg), ShortARN: s.DispatchQueueARN, LongARN: s.DispatchQueueLong,
+					Client: functions, ShortARN: s.DispatchQueueARN, LongARN: s.DispatchQueueLong,
 					Concurrency: s.QueueConcurrency, Patience: mappingPatience, Pause: mappingPause,
 				},
-				triggers: triggers, now: time.Now,
+				triggers: triggers, relayed: onRelay, now: time.Now,
 			},
+			trigger.SourceNATS: onRelay,
 		},
 		bus: lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
 		now: time.Now,

@@ -21,6 +21,7 @@ type queues struct {
 	claims   table.Claims
 	mappings mapping.Mappings
 	triggers table.Triggers
+	relayed  relayed
 	now      func() time.Time
 }
 
@@ -29,13 +30,29 @@ type queues struct {
 // first; where the present one does not work, nothing is left set up.
 func (q queues) Apply(ctx context.Context, t trigger.Trigger) error {
 	wanted, err := q.prove(ctx, t)
-	if _, wrong := errors.AsType[*queue.Problem](err); wrong {
-		return errors.Join(q.letGo(ctx, t, ""), err)
-	}
-	if err != nil {
+	_, wrong := errors.AsType[*queue.Problem](err)
+	switch {
+	case errors.Is(err, queue.ErrElsewhere):
+		if err := q.letGo(ctx, t, ""); err != nil {
+			return err
+		}
+		return q.relayed.Apply(ctx, t)
+	case wrong:
+		return errors.Join(q.letGo(ctx, t, ""), q.relayed.takeBack(ctx, t), err)
+	case err != nil:
 		return err
 	}
 	if err := q.letGo(ctx, t, wanted.ARN); err != nil {
+		return err
+	}
+	if !mapping.Possible(wanted) {
+		// Its claim keeps others away from it all the same.
+		if err := q.mappings.Remove(ctx, wanted.ARN); err != nil {
+			return err
+		}
+		return q.relayed.Apply(ctx, t)
+	}
+	if err := q.relayed.takeBack(ctx, t); err != nil {
 		return err
 	}
 	return q.mappings.Put(ctx, wanted)
@@ -43,6 +60,9 @@ func (q queues) Apply(ctx context.Context, t trigger.Trigger) error {
 
 // Remove undoes all that Apply may have done.
 func (q queues) Remove(ctx context.Context, t trigger.Trigger) error {
+	if err := q.relayed.Remove(ctx, t); err != nil {
+		return err
+	}
 	if err := q.letGo(ctx, t, ""); err != nil {
 		return err
 	}
@@ -58,11 +78,6 @@ func (q queues) prove(ctx context.Context, t trigger.Trigger) (queue.Queue, erro
 	found, err := q.home.Describe(ctx, *t.SQS, key)
 	if err != nil {
 		return queue.Queue{}, err
-	}
-	if !mapping.Possible(found) {
-		return queue.Queue{}, &queue.Problem{Message: fmt.Sprintf(
-			"the queue's visibility timeout is %s: raise it to at least %s, or to %s for calls that take longer",
-			found.VisibilityTimeout, mapping.ShortRun, mapping.LongRun)}
 	}
 	err = q.claims.Claim(ctx, table.QueueClaim{
 		Queue: found.ARN, TriggerID: t.ID, ContainerID: t.ContainerID, QueueURL: t.SQS.QueueURL, MaxReceives: found.MaxReceives,

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
+	"containertriggers/shared/shard"
 	"containertriggers/shared/table"
 	"containertriggers/shared/trigger"
 )
@@ -28,13 +31,36 @@ const bookmark = "sweep"
 // function has reconcile look again at the triggers that it is not done with:
 // those in error, which what the user repaired outside may have healed, and
 // those whose change was given up or is waiting for AWS.
+//
+// It also is the relay's watchdog: it starts a relay for each shard that has
+// triggers and wants one.
 type function struct {
 	triggers table.Triggers
 	claims   table.Claims
+	relays   shard.Starter
+	shards   int
 	now      func() time.Time
 }
 
 func (f function) handle(ctx context.Context) error {
+	return errors.Join(f.watch(ctx), f.sweep(ctx))
+}
+
+// watch starts the relays that are wanted.
+func (f function) watch(ctx context.Context) error {
+	var failures []error
+	for i := range f.shards {
+		of := strconv.Itoa(i)
+		some, err := f.triggers.OnRelay(ctx, of, 1)
+		if err == nil && len(some) > 0 {
+			err = f.relays.Start(ctx, of)
+		}
+		failures = append(failures, err)
+	}
+	return errors.Join(failures...)
+}
+
+func (f function) sweep(ctx context.Context) error {
 	after, err := f.claims.Bookmark(ctx, bookmark)
 	if err != nil {
 		return err

@@ -8,24 +8,32 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/caarlos0/env/v11"
 
 	"containertriggers/shared/awsconfig"
+	"containertriggers/shared/shard"
 	"containertriggers/shared/table"
 )
 
 type settings struct {
 	TriggersTable string `env:"TRIGGERS_TABLE,required,notEmpty"`
 	ClaimsTable   string `env:"CLAIMS_TABLE,required,notEmpty"`
+	RelayARN      string `env:"RELAY_ARN,required,notEmpty"`
+	RelayShards   int    `env:"RELAY_SHARDS,required"`
 }
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
 	s := env.Must(env.ParseAs[settings]())
-	db := dynamodb.NewFromConfig(awsconfig.FromEnvironment())
+	cfg := awsconfig.FromEnvironment()
+	db := dynamodb.NewFromConfig(cfg)
+	claims := table.Claims{Client: db, Table: s.ClaimsTable}
 	lambda.Start(function{
 		triggers: table.Triggers{Client: db, Table: s.TriggersTable},
-		claims:   table.Claims{Client: db, Table: s.ClaimsTable},
+		claims:   claims,
+		relays:   shard.Starter{Client: awslambda.NewFromConfig(cfg), Claims: claims, RelayARN: s.RelayARN, Now: time.Now},
+		shards:   s.RelayShards,
 		now:      time.Now,
 	}.handle)
 }

@@ -93,6 +93,7 @@ func prepare(ctx context.Context, c *cloud.Cloud, demoURL string) (environment, 
 		"AWS_DEFAULT_REGION=" + moto.Region, // which the AWS CLI v1 reads
 		"AWS_ACCESS_KEY_ID=local",
 		"AWS_SECRET_ACCESS_KEY=local",
+		"NATS_URL=" + c.NATSURL(),
 		"KEYS_TABLE=" + keys.Table,
 		"CONTAINER_ID=" + container,
 	}, nil

@@ -6,12 +6,10 @@ import (
 	"syscall"
 )
 
-// privateError is an address that containers must not have here.
-type privateError struct{ address netip.Addr }
+// PrivateError is an address that what users name must not have here.
+type PrivateError struct{ Address netip.Addr }
 
-func (e *privateError) Error() string {
-	return "the container's address " + e.address.String() + " is not public"
-}
+func (e *PrivateError) Error() string { return "the address " + e.Address.String() + " is not public" }
 
 // notPublic are the ranges that a call must not reach, beside what netip tells
 // by itself: from IANA's registries of special-purpose addresses, and the
@@ -59,7 +57,7 @@ func refusePrivate(_ context.Context, _, address string, _ syscall.RawConn) erro
 		return err
 	}
 	if !public(target.Addr()) {
-		return &privateError{target.Addr()}
+		return &PrivateError{target.Addr()}
 	}
 	return nil
 }

@@ -79,8 +79,8 @@ func failureOf(ctx context.Context, err error) *Failure {
 }
 
 func reason(ctx context.Context, err error) string {
-	if private, ok := errors.AsType[*privateError](err); ok {
-		return private.Error()
+	if private, ok := errors.AsType[*PrivateError](err); ok {
+		return "the container's address " + private.Address.String() + " is not public"
 	}
 	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
 		if lookup.IsNotFound {

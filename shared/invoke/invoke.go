@@ -66,17 +66,23 @@ type Caller struct {
 	client *http.Client
 }
 
-// New makes a Caller.
-func New(settings Settings) *Caller {
+// Dialer reaches what users name: public addresses only, unless the settings allow
+// others.
+func Dialer(settings Settings) *net.Dialer {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	if !settings.AllowPrivate {
 		// Control sees the address after the name was resolved, just before it is
 		// dialled: a name that resolves differently the second time gains nothing.
 		dialer.ControlContext = refusePrivate
 	}
+	return dialer
+}
+
+// New makes a Caller.
+func New(settings Settings) *Caller {
 	return &Caller{client: &http.Client{
 		Transport: &http.Transport{
-			DialContext:            dialer.DialContext,
+			DialContext:            Dialer(settings).DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    handshakeTimeout,
 			MaxIdleConnsPerHost:    256, // as many as a dispatcher has calls under way

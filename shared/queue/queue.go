@@ -75,18 +75,12 @@ func (h Home) Describe(ctx context.Context, config trigger.SQS, key secret.Text)
 	if err != nil {
 		return Queue{}, err
 	}
-	client := sqs.New(sqs.Options{
-		Region: region, BaseEndpoint: &config.Endpoint,
-		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
-			return aws.Credentials{AccessKeyID: config.AccessKeyID, SecretAccessKey: string(key)}, nil
-		}),
-		HTTPClient: awshttp.NewBuildableClient().WithTimeout(attemptTimeout),
-	})
+	client := NewClient(config, key, region, awshttp.NewBuildableClient().WithTimeout(attemptTimeout))
 	answer, err := client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
 		QueueUrl: &config.QueueURL, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameAll},
 	})
 	if err != nil {
-		return Queue{}, h.explain(err, config, region)
+		return Queue{}, Explain(err, config, "sqs:GetQueueAttributes")
 	}
 	found, err := read(config.QueueURL, answer.Attributes)
 	if err != nil {
@@ -104,7 +98,36 @@ func (h Home) Describe(ctx context.Context, config trigger.SQS, key secret.Text)
 	return found, nil
 }
 
-// region is the AWS region that a trigger's endpoint leads to.
+// NewClient makes an SQS client that asks at a trigger's endpoint with its key.
+func NewClient(config trigger.SQS, key secret.Text, region string, client sqs.HTTPClient) *sqs.Client {
+	return sqs.New(sqs.Options{
+		Region: region, BaseEndpoint: &config.Endpoint, HTTPClient: client,
+		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
+			return aws.Credentials{AccessKeyID: config.AccessKeyID, SecretAccessKey: string(key)}, nil
+		}),
+	})
+}
+
+// SigningRegion is the region that requests to a trigger's queue are signed for:
+// AWS's where it is one of AWS, else that of the config.
+func (h Home) SigningRegion(config trigger.SQS) string {
+	endpoint, err := url.Parse(config.Endpoint)
+	if err != nil {
+		return config.Region
+	}
+	if h.emulated(endpoint) {
+		return h.Region
+	}
+	if region, ok := awsRegion(endpoint); ok {
+		return region
+	}
+	return config.Region
+}
+
+// FIFO says whether the queue of a URL is a FIFO queue.
+func FIFO(queueURL string) bool { return strings.HasSuffix(queueURL, ".fifo") }
+
+// region is the AWS region of a trigger's queue that may be the home's.
 func (h Home) region(config trigger.SQS) (string, error) {
 	endpoint, err := url.Parse(config.Endpoint)
 	if err != nil {
@@ -164,35 +187,36 @@ func read(queueURL string, attributes map[string]string) (Queue, error) {
 	return found, nil
 }
 
-// explain puts a refused look into the owner's words. What may not come again
-// stays as it is.
-func (h Home) explain(err error, config trigger.SQS, region string) error {
+// Explain puts what a queue's endpoint refused into the owner's words, as a
+// *[Problem]. What may not come again stays as it is. The actions are those that
+// the key needs.
+func Explain(err error, config trigger.SQS, actions string) error {
 	if lookup, ok := errors.AsType[*net.DNSError](err); ok && lookup.IsNotFound {
-		return problemf("sqs_config.endpoint does not exist: check the region in it (%s)", region)
+		return problemf("the host of sqs_config.endpoint does not exist: check the region in it")
 	}
 	if awserr.Transient(err) {
-		return fmt.Errorf("reading the attributes of %s: %w", config.QueueURL, err)
+		return fmt.Errorf("asking for %s: %w", config.QueueURL, err)
 	}
 	refusal, ok := errors.AsType[smithy.APIError](err)
 	if !ok {
-		return fmt.Errorf("reading the attributes of %s: %w", config.QueueURL, err)
+		return fmt.Errorf("asking for %s: %w", config.QueueURL, err)
 	}
 	code := refusal.ErrorCode()
 	switch code = code[strings.LastIndex(code, ".")+1:]; code {
 	case "NonExistentQueue", "QueueDoesNotExist":
-		return problemf("there is no queue %q in the AWS region %s of the account in sqs_config.queue_url: create it, or correct the URL (the name of a FIFO queue ends in .fifo)",
-			name(config.QueueURL), region)
+		return problemf("there is no queue %q in the region and account of sqs_config.queue_url: create it, or correct the URL (the name of a FIFO queue ends in .fifo)",
+			name(config.QueueURL))
 	case "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId":
-		return problemf("AWS does not know sqs_config.access_key_id: correct it, or activate the key; keys that need a session token do not work here")
+		return problemf("SQS does not know sqs_config.access_key_id: correct it, or activate the key; keys that need a session token do not work here")
 	case "SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature":
 		if strings.Contains(refusal.ErrorMessage(), "scoped to") {
 			return problemf("sqs_config.endpoint and sqs_config.queue_url are not of the queue's AWS region")
 		}
 		return problemf("sqs_config.secret_access_key does not belong to sqs_config.access_key_id: give both anew")
 	case "AccessDenied", "AccessDeniedException", "AuthorizationError":
-		return problemf("the key in sqs_config may not read the queue %q, or there is none of that name: allow its user sqs:GetQueueAttributes on the queue", name(config.QueueURL))
+		return problemf("the key in sqs_config may not read the queue %q, or there is none of that name: allow its user %s on the queue", name(config.QueueURL), actions)
 	case "InvalidAddress", "InvalidParameterValue", "InvalidParameterValueException", "ValidationError":
 		return problemf("sqs_config.queue_url is not the URL of a queue: take the one that SQS shows for it")
 	}
-	return problemf("AWS refuses to read the queue: %s", refusal.ErrorMessage())
+	return problemf("SQS refuses to read the queue: %s", refusal.ErrorMessage())
 }

@@ -106,7 +106,7 @@ func TestRefusalsAreExplainedAndFaultsComeAgain(t *testing.T) {
 	t.Parallel()
 	config := trigger.SQS{QueueURL: "https://sqs.eu-west-3.amazonaws.com/123456789012/orders", AccessKeyID: "AKIA"}
 	for code, test := range map[string]struct{ message, words string }{
-		"AWS.SimpleQueueService.NonExistentQueue": {"", `no queue "orders" in the AWS region eu-west-3`},
+		"AWS.SimpleQueueService.NonExistentQueue": {"", `no queue "orders" in the region`},
 		"QueueDoesNotExist":                       {"", `no queue "orders"`},
 		"InvalidClientTokenId":                    {"", "does not know sqs_config.access_key_id"},
 		"UnrecognizedClientException":             {"", "does not know sqs_config.access_key_id"},
@@ -116,7 +116,7 @@ func TestRefusalsAreExplainedAndFaultsComeAgain(t *testing.T) {
 		"InvalidAddress":                          {"", "not the URL of a queue"},
 		"OptInRequired":                           {"You are not subscribed to this service", "not subscribed"},
 	} {
-		err := Home{}.explain(&smithy.GenericAPIError{Code: code, Message: test.message}, config, "eu-west-3")
+		err := Explain(&smithy.GenericAPIError{Code: code, Message: test.message}, config, "sqs:GetQueueAttributes")
 		if problem, ok := errors.AsType[*Problem](err); !ok || !strings.Contains(problem.Message, test.words) {
 			t.Errorf("%s: got %v", code, err)
 		}
@@ -125,7 +125,7 @@ func TestRefusalsAreExplainedAndFaultsComeAgain(t *testing.T) {
 		&smithy.GenericAPIError{Code: "RequestThrottled", Message: "slow down"}, &smithy.GenericAPIError{Code: "ThrottlingException"},
 		context.DeadlineExceeded,
 	} {
-		explained := Home{}.explain(err, config, "eu-west-3")
+		explained := Explain(err, config, "sqs:GetQueueAttributes")
 		if _, ok := errors.AsType[*Problem](explained); ok || !awserr.Transient(explained) {
 			t.Errorf("%v: got %v", err, explained)
 		}

@@ -87,7 +87,7 @@ func (c Claims) claim(ctx context.Context, claim QueueClaim) error {
 	err = transact(ctx, c.Client, &dynamodb.TransactWriteItemsInput{TransactItems: []types.TransactWriteItem{
 		{Update: &types.Update{
 			TableName: &c.Table, Key: claimKey(claim.Queue), UpdateExpression: &set, ConditionExpression: &condition,
-			ExpressionAttributeNames: placeholders(set + condition), ExpressionAttributeValues: values,
+			ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: values,
 		}},
 		c.changeHeld(claim.TriggerID, "ADD", claim.Queue),
 	}})
@@ -105,7 +105,7 @@ func (c Claims) wait(ctx context.Context, held QueueClaim, triggerID string) err
 	add, condition := "ADD #waiting :waiting", "#trigger_id = :holder"
 	_, err := c.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &c.Table, Key: claimKey(held.Queue), UpdateExpression: &add, ConditionExpression: &condition,
-		ExpressionAttributeNames: placeholders(add + condition),
+		ExpressionAttributeNames: placeholders(add + " " + condition),
 		ExpressionAttributeValues: map[string]types.AttributeValue{
 			":waiting": &types.AttributeValueMemberSS{Value: []string{triggerID}},
 			":holder":  &types.AttributeValueMemberS{Value: held.TriggerID},

@@ -60,7 +60,7 @@ func (i Invocations) Claim(ctx context.Context, triggerID, occurrence, holder st
 	answer, err := i.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &i.Table, Key: invocationKey(triggerID, occurrence),
 		UpdateExpression: &set, ConditionExpression: &condition,
-		ExpressionAttributeNames: placeholders(set + condition), ExpressionAttributeValues: values,
+		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: values,
 		ReturnValues: types.ReturnValueAllNew,
 	})
 	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
@@ -101,7 +101,7 @@ func (i Invocations) Record(ctx context.Context, triggerID, occurrence, holder s
 	_, err = i.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &i.Table, Key: invocationKey(triggerID, occurrence),
 		UpdateExpression: &set, ConditionExpression: aws.String("#holder = :holder"),
-		ExpressionAttributeNames: placeholders(set + "#holder"), ExpressionAttributeValues: values,
+		ExpressionAttributeNames: placeholders(set + " #holder"), ExpressionAttributeValues: values,
 	})
 	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
 		return nil

@@ -64,7 +64,7 @@ func (c Claims) changeLease(ctx context.Context, shard, set, condition string, v
 	}
 	_, err = c.Client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &c.Table, Key: leaseKey(shard), UpdateExpression: &set, ConditionExpression: &condition,
-		ExpressionAttributeNames: placeholders(set + condition), ExpressionAttributeValues: encoded,
+		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: encoded,
 	})
 	return leaseError("changing", shard, err)
 }

@@ -81,7 +81,7 @@ func (r rows[R]) update(ctx context.Context, id, set, condition string, values m
 	_, err = r.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &r.table, Key: key(id),
 		UpdateExpression: &set, ConditionExpression: &condition,
-		ExpressionAttributeNames: placeholders(set + condition), ExpressionAttributeValues: encoded,
+		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: encoded,
 	})
 	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
 		return ErrSuperseded

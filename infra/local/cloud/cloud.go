@@ -27,6 +27,7 @@ import (
 	"containertriggers/infra/local/lambda"
 	"containertriggers/infra/local/mapping"
 	"containertriggers/infra/local/moto"
+	"containertriggers/infra/local/natsd"
 	"containertriggers/infra/local/scheduler"
 	"containertriggers/infra/local/stack"
 )
@@ -49,6 +50,9 @@ type Cloud struct {
 	// RetryDelay is the pause before the first retry of an asynchronous
 	// invocation. Lambda's is a minute.
 	RetryDelay time.Duration
+	// RelayTime is how long a run of the relay lasts, if not as long as in the
+	// template.
+	RelayTime time.Duration
 	// Log takes what functions write, line by line.
 	Log func(function, line string)
 
@@ -58,6 +62,8 @@ type Cloud struct {
 	endpoint  string
 	apiURL    string
 	host      *lambda.Host
+	guard     *guard.Guard
+	nats      *natsd.Server
 	closers   []func()
 }
 
@@ -99,6 +105,11 @@ func (c *Cloud) Start(ctx context.Context) (err error) {
 	if err := c.addFunctions(ctx, awslambda.NewFromConfig(cfg)); err != nil {
 		return err
 	}
+	c.guard.SetInvoke(c.host.InvokeAsync)
+	if c.nats, err = natsd.Start(nil); err != nil {
+		return err
+	}
+	c.closers = append(c.closers, c.nats.Close)
 	c.run(c.pollers(cfg, queues)...)
 	c.serve(listener, gateway.Gateway{Routes: c.routes(), Invoke: c.host.Invoke})
 	return nil
@@ -118,8 +129,8 @@ func (c *Cloud) startEmulator() error {
 	} else if err := answers(endpoint); err != nil {
 		return fmt.Errorf("nothing answers at AWS_ENDPOINT_URL=%s: unset it to have an emulator started: %w", endpoint, err)
 	}
-	handler, err := guard.New(endpoint)
-	if err != nil {
+	var err error
+	if c.guard, err = guard.New(endpoint); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -127,7 +138,7 @@ func (c *Cloud) startEmulator() error {
 		return fmt.Errorf("serving AWS: %w", err)
 	}
 	c.endpoint = "http://" + listener.Addr().String()
-	c.serve(listener, handler)
+	c.serve(listener, c.guard)
 	return nil
 }
 
@@ -173,6 +184,9 @@ func (c *Cloud) addFunctions(ctx context.Context, client *awslambda.Client) erro
 			if config.DestinationConfig != nil && config.DestinationConfig.OnFailure != nil {
 				f.OnFailure = aws.ToString(config.DestinationConfig.OnFailure.Destination)
 			}
+		}
+		if deployed.Folder == "relay" && c.RelayTime > 0 {
+			f.Timeout = c.RelayTime
 		}
 		c.functions[logicalID] = f
 		c.host.Add(f, stack.Label(logicalID))
@@ -229,6 +243,9 @@ func (c *Cloud) AWSConfig() aws.Config { return moto.Config(c.endpoint) }
 
 // AWSEndpoint is what AWS_ENDPOINT_URL is set to.
 func (c *Cloud) AWSEndpoint() string { return c.endpoint }
+
+// NATSURL is where the NATS server is.
+func (c *Cloud) NATSURL() string { return c.nats.URL() }
 
 // Function is the deployed function whose code is in that folder: where it is
 // deployed more than once, the one that is named after the folder.

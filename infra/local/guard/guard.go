@@ -1,5 +1,6 @@
 // Package guard stands before an AWS emulator and refuses what AWS refuses and
-// the emulator lets pass.
+// the emulator lets pass. It also takes the asynchronous invocations of functions,
+// which the local cloud runs itself.
 package guard
 
 import (
@@ -13,17 +14,25 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 
 	"containertriggers/infra/local/awscron"
 )
 
+// Guard is a proxy to an emulator.
+type Guard struct {
+	proxy    *httputil.ReverseProxy
+	mappings mappings
+	invoke   atomic.Pointer[func(function string, payload []byte) error]
+}
+
 // New makes a proxy to the emulator's endpoint.
-func New(endpoint string) (http.Handler, error) {
+func New(endpoint string) (*Guard, error) {
 	target, err := url.Parse(endpoint)
 	if err != nil {
 		return nil, fmt.Errorf("reading the endpoint: %w", err)
 	}
-	proxy := &httputil.ReverseProxy{
+	return &Guard{mappings: newMappings(endpoint), proxy: &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Host = r.In.Host // the emulator makes queue URLs of it
@@ -34,31 +43,55 @@ func New(endpoint string) (http.Handler, error) {
 			}
 			w.WriteHeader(http.StatusBadGateway)
 		},
+	}}, nil
+}
+
+// SetInvoke says what queues an asynchronous invocation of a function, which is
+// named by name or ARN.
+func (g *Guard) SetInvoke(invoke func(function string, payload []byte) error) {
+	g.invoke.Store(&invoke)
+}
+
+// invocation is the path of an invocation (API reference of Invoke).
+var invocation = regexp.MustCompile(`^/2015-03-31/functions/([^/]+)/invocations$`)
+
+func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost && r.Method != http.MethodPut {
+		g.proxy.ServeHTTP(w, r)
+		return
 	}
-	mappings := newMappings(endpoint)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		schedule, isSchedule := strings.CutPrefix(r.URL.Path, "/schedules/")
-		isMapping := strings.HasPrefix(r.URL.Path, mappingsPath)
-		if (isSchedule || isMapping) && (r.Method == http.MethodPost || r.Method == http.MethodPut) {
-			body, err := io.ReadAll(r.Body)
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusBadRequest)
-				return
-			}
-			var problem *refusal
-			if isSchedule {
-				problem = checkSchedule(schedule, body)
-			} else {
-				problem = mappings.check(r.Context(), r.Method, r.URL.Path, body)
-			}
-			if problem != nil {
-				problem.write(w)
-				return
-			}
-			r.Body = io.NopCloser(bytes.NewReader(body))
+	schedule, isSchedule := strings.CutPrefix(r.URL.Path, "/schedules/")
+	isMapping := strings.HasPrefix(r.URL.Path, mappingsPath)
+	invoked := invocation.FindStringSubmatch(r.URL.Path)
+	if !isSchedule && !isMapping && invoked == nil {
+		g.proxy.ServeHTTP(w, r)
+		return
+	}
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	var problem *refusal
+	switch {
+	case isSchedule:
+		problem = checkSchedule(schedule, body)
+	case isMapping:
+		problem = g.mappings.check(r.Context(), r.Method, r.URL.Path, body)
+	case r.Header.Get("X-Amz-Invocation-Type") == "Event" && g.invoke.Load() != nil:
+		if err := (*g.invoke.Load())(invoked[1], body); err != nil {
+			(refusal{http.StatusNotFound, "ResourceNotFoundException", err.Error()}).write(w)
+			return
 		}
-		proxy.ServeHTTP(w, r)
-	}), nil
+		w.WriteHeader(http.StatusAccepted)
+		return
+	}
+	if problem != nil {
+		problem.write(w)
+		return
+	}
+	g.proxy.ServeHTTP(w, r)
 }
 
 // refusal is an error as AWS answers it.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"containertriggers/infra/local/child"
@@ -26,6 +28,8 @@ type environment struct {
 	cmd      *exec.Cmd
 	api      *http.Server
 	next     chan *invocation
+
+	wantsSignal atomic.Bool
 
 	mu      sync.Mutex
 	current *invocation
@@ -64,6 +68,12 @@ func newEnvironment(ctx context.Context, f Function, extra map[string]string, lo
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", e.serveResponse)
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", e.serveError)
 	mux.HandleFunc("POST /2018-06-01/runtime/init/error", e.serveInitError)
+	// An extension without events: how a function asks for SIGTERM at its end.
+	mux.HandleFunc("POST /2020-01-01/extension/register", func(w http.ResponseWriter, _ *http.Request) {
+		e.wantsSignal.Store(true)
+		w.Header().Set("Lambda-Extension-Identifier", f.Name)
+	})
+	mux.HandleFunc("GET /2020-01-01/extension/event/next", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	e.api = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	go func() { _ = e.api.Serve(listener) }() // until it is closed
 
@@ -207,8 +217,20 @@ func (e *environment) exitError(id string) *Error {
 	return &Error{Type: "Runtime.ExitError", Message: "RequestId: " + id + " Error: Runtime exited with error: " + reason}
 }
 
-// close ends the process at once and waits until it is gone.
+// shutdownTime is what Lambda gives a function that asked for SIGTERM (Lambda
+// Developer Guide, "Lambda execution environment lifecycle").
+const shutdownTime = 2 * time.Second
+
+// close ends the process and waits until it is gone: at once, unless it asked to
+// be told.
 func (e *environment) close() {
+	if e.wantsSignal.Load() && e.cmd.Process.Signal(syscall.SIGTERM) == nil {
+		select {
+		case <-e.exited:
+			return
+		case <-time.After(shutdownTime):
+		}
+	}
 	child.Kill(e.cmd.Process)
 	<-e.exited
 }
