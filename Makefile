@@ -1,7 +1,7 @@
 # Every command sets up what it needs: Go downloads the modules, and the Python
 # tools of the local cloud go to .local/venv unless the machine has them already.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint build deploy clean fuzz
+.PHONY: help run test bench lint build deploy clean fuzz
 SHELL := /bin/sh
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
@@ -20,6 +20,10 @@ run: build ## Run everything on this machine: the API, the sources, a demo conta
 
 test: build ## Run all tests
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && go test -race ./...
+
+bench: build ## Measure the relay and the functions' starts, each against its floor
+	@$(GOBUILD) -o .build/bin/ ./infra/bench ./infra/bench/floor ./infra/bench/hello
+	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && .build/bin/bench
 
 lint: ## Check the code and the template
 	@unformatted="$$(gofmt -l functions shared infra)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }

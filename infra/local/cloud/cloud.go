@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -53,6 +54,8 @@ type Cloud struct {
 	// RelayTime is how long a run of the relay lasts, if not as long as in the
 	// template.
 	RelayTime time.Duration
+	// Parameters are parameters of the template, beside those of a local cloud.
+	Parameters map[string]string
 	// Log takes what functions write, line by line.
 	Log func(function, line string)
 
@@ -86,11 +89,13 @@ func (c *Cloud) Start(ctx context.Context) (err error) {
 	if err := c.startEmulator(); err != nil {
 		return err
 	}
-	c.stack, err = stack.Deploy(ctx, c.Python, c.endpoint, filepath.Join(c.Root, "template.yaml"), StackName, map[string]string{
+	parameters := map[string]string{
 		// Containers may run on this machine.
 		"AllowHttpEndpoints": "true", "AllowPrivateEndpoints": "true",
 		"AwsEndpointUrl": c.endpoint,
-	})
+	}
+	maps.Copy(parameters, c.Parameters)
+	c.stack, err = stack.Deploy(ctx, c.Python, c.endpoint, filepath.Join(c.Root, "template.yaml"), StackName, parameters)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,375 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"containertriggers/infra/local/child"
+	"containertriggers/infra/local/cloud"
+	"containertriggers/shared/auth"
+	tables "containertriggers/shared/table"
+)
+
+const (
+	messages    = 200_000
+	messageSize = 200
+	// window bounds how far the publisher is ahead of the container: core NATS drops
+	// what a subscriber cannot take.
+	window = 5_000
+	// The load at which latencies are measured.
+	fixedRate, fixedTime = 2_000, 10 * time.Second
+)
+
+// figures are what one program did.
+type figures struct {
+	rate       float64 // messages a second
+	cpu        time.Duration
+	p50, p99   time.Duration
+	peakMemory int64 // bytes
+}
+
+// relayTables measures floor and relay at each concurrency.
+func relayTables(ctx context.Context, python string) error {
+	var rows [][]string
+	for _, one := range []struct {
+		inFlight int
+		takes    time.Duration
+		messages int
+	}{
+		{1, 0, messages / 20}, {64, 0, messages}, {256, 0, messages}, {256, 20 * time.Millisecond, messages / 2},
+	} {
+		target, err := newContainer(one.takes)
+		if err != nil {
+			return err
+		}
+		b := bench{ctx: ctx, container: target, inFlight: one.inFlight, messages: one.messages}
+		floor, relay, err := b.both(python)
+		target.close()
+		if err != nil {
+			return err
+		}
+		ceiling := "-"
+		if one.takes > 0 {
+			most := float64(one.inFlight) / one.takes.Seconds()
+			ceiling = fmt.Sprintf("%.2f", relay.rate/min(most, floor.rate))
+		}
+		for i, f := range []figures{floor, relay} {
+			rows = append(rows, []string{
+				strconv.Itoa(one.inFlight), one.takes.String(), []string{"floor", "relay"}[i], fmt.Sprintf("%.0f", f.rate), fmt.Sprintf("%.0f us", float64(f.cpu.Nanoseconds())/1000),
+				ms(f.p50), ms(f.p99), fmt.Sprintf("%.1f MB", float64(f.peakMemory)/1e6),
+			})
+		}
+		rows = append(rows, []string{
+			strconv.Itoa(one.inFlight), one.takes.String(), "ratio", fmt.Sprintf("%.2f", relay.rate/floor.rate), fmt.Sprintf("%.2f", float64(relay.cpu)/float64(floor.cpu)),
+			fmt.Sprintf("%.2f", float64(relay.p50)/float64(floor.p50)), fmt.Sprintf("%.2f", float64(relay.p99)/float64(floor.p99)), "of ceiling " + ceiling,
+		})
+	}
+	table(fmt.Sprintf("in flight\tcontainer takes\tprogram\tmessages/s\tCPU/message\tp50 at %d/s\tp99 at %d/s\tpeak memory\t", fixedRate, fixedRate), rows)
+	return nil
+}
+
+// bench is one setting that both programs run in.
+type bench struct {
+	ctx       context.Context
+	container *container
+	inFlight  int
+	messages  int
+}
+
+// both measures the two programs one after the other, with the same cloud idling
+// beside them.
+func (b bench) both(python string) (floor, relay figures, err error) {
+	c := &cloud.Cloud{
+		Root: ".", Python: python, Address: "127.0.0.1:0", Now: time.Now, RetryDelay: time.Second, Log: func(string, string) {},
+		Parameters: map[string]string{"RelayConcurrency": strconv.Itoa(b.inFlight)},
+	}
+	if err := c.Start(b.ctx); err != nil {
+		return floor, relay, err
+	}
+	defer c.Close()
+	if floor, err = b.floor(c); err != nil {
+		return floor, relay, fmt.Errorf("the floor: %w", err)
+	}
+	if relay, err = b.relay(c); err != nil {
+		return floor, relay, fmt.Errorf("the relay: %w", err)
+	}
+	return floor, relay, nil
+}
+
+func (b bench) floor(c *cloud.Cloud) (figures, error) {
+	cmd := exec.CommandContext(b.ctx, floorBinary, c.NATSURL(), "floor", b.container.url, strconv.Itoa(b.inFlight))
+	child.Prepare(cmd)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return figures{}, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return figures{}, err
+	}
+	if err := cmd.Start(); err != nil {
+		return figures{}, err
+	}
+	defer func() {
+		_ = stdin.Close()
+		_ = cmd.Wait() // it has done its work
+	}()
+	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		return figures{}, fmt.Errorf("starting: %w", err)
+	}
+	return b.measure(c.NATSURL(), "floor", cmd.Process.Pid)
+}
+
+// relay has the API make a trigger, which starts the relay.
+func (b bench) relay(c *cloud.Cloud) (figures, error) {
+	key, plain := auth.NewKey(auth.Caller{OrganizationID: uuid.NewString(), PermissionSet: auth.FullAccess, DefaultProjectID: uuid.NewString()}, "bench", time.Now(), time.Time{})
+	keys := tables.Keys{Client: dynamodb.NewFromConfig(c.AWSConfig()), Table: c.Function("get-trigger").Environment["KEYS_TABLE"]}
+	if err := keys.Create(b.ctx, key); err != nil {
+		return figures{}, err
+	}
+	api := api{base: c.APIURL() + "/containers/v1/regions/fr-par", token: string(plain)}
+	on, err := api.do(b.ctx, http.MethodPost, "/containers", map[string]any{"name": "bench", "public_endpoint": b.container.url})
+	if err != nil {
+		return figures{}, err
+	}
+	created, err := api.do(b.ctx, http.MethodPost, "/triggers", map[string]any{
+		"name": "bench", "container_id": on["id"], "nats_config": map[string]any{"server_urls": []string{c.NATSURL()}, "subject": "relay"},
+	})
+	if err != nil {
+		return figures{}, err
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		t, err := api.do(b.ctx, http.MethodGet, "/triggers/"+created["id"].(string), nil)
+		if err != nil {
+			return figures{}, err
+		}
+		if t["status"] == "ready" {
+			break
+		}
+		if time.Now().After(end) {
+			return figures{}, fmt.Errorf("the trigger is %v: %v", t["status"], t["error_message"])
+		}
+	}
+	pid, err := processOf(filepath.Join(".build", "relay", "bootstrap"))
+	if err != nil {
+		return figures{}, err
+	}
+	return b.measure(c.NATSURL(), "relay", pid)
+}
+
+// measure loads a program that has subscribed.
+func (b bench) measure(natsURL, subject string, pid int) (figures, error) {
+	conn, err := nats.Connect(natsURL)
+	if err != nil {
+		return figures{}, err
+	}
+	defer conn.Close()
+	var f figures
+	if err := b.publish(conn, subject, b.messages/20, 0); err != nil { // to warm up
+		return f, err
+	}
+	cpu, err := cpuOf(pid)
+	if err != nil {
+		return f, err
+	}
+	began := time.Now()
+	if err := b.publish(conn, subject, b.messages, 0); err != nil {
+		return f, err
+	}
+	f.rate = float64(b.messages) / time.Since(began).Seconds()
+	after, err := cpuOf(pid)
+	if err != nil {
+		return f, err
+	}
+	f.cpu = (after - cpu) / time.Duration(b.messages)
+	if b.inFlight > 1 { // one at a time cannot follow
+		if err := b.publish(conn, subject, int(fixedRate*fixedTime.Seconds()), fixedRate); err != nil {
+			return f, err
+		}
+		f.p50, f.p99 = b.container.latencies()
+	}
+	f.peakMemory, err = peakOf(pid)
+	return f, err
+}
+
+// publish publishes messages, at a rate or as fast as the container takes them, and
+// returns when it has taken all.
+func (b bench) publish(conn *nats.Conn, subject string, count, rate int) error {
+	b.container.reset()
+	payload := make([]byte, messageSize)
+	began := time.Now()
+	for i := range count {
+		if rate > 0 {
+			if due := began.Add(time.Duration(i) * time.Second / time.Duration(rate)); time.Until(due) > 0 {
+				if err := conn.Flush(); err != nil {
+					return err
+				}
+				time.Sleep(time.Until(due))
+			}
+		} else {
+			for int64(i)-b.container.taken.Load() > window {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		binary.BigEndian.PutUint64(payload, uint64(time.Now().UnixNano()))
+		if err := conn.Publish(subject, payload); err != nil {
+			return err
+		}
+	}
+	if err := conn.Flush(); err != nil {
+		return err
+	}
+	for last, since := int64(-1), time.Now(); b.container.taken.Load() < int64(count); time.Sleep(time.Millisecond) {
+		if taken := b.container.taken.Load(); taken != last {
+			last, since = taken, time.Now()
+		} else if time.Since(since) > 20*time.Second {
+			return fmt.Errorf("%d of %d messages arrived", taken, count)
+		}
+	}
+	return nil
+}
+
+// container answers after a while, and notes how old messages are.
+type container struct {
+	url    string
+	server *http.Server
+	taken  atomic.Int64
+
+	mu   sync.Mutex
+	ages []time.Duration
+}
+
+func newContainer(takes time.Duration) (*container, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	c := &container{url: "http://" + listener.Addr().String()}
+	c.server = &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var payload [messageSize]byte
+		if _, err := io.ReadFull(r.Body, payload[:]); err != nil {
+			return
+		}
+		age := time.Since(time.Unix(0, int64(binary.BigEndian.Uint64(payload[:]))))
+		if takes > 0 {
+			time.Sleep(takes)
+		}
+		c.mu.Lock()
+		c.ages = append(c.ages, age)
+		c.mu.Unlock()
+		c.taken.Add(1)
+	})}
+	go func() { _ = c.server.Serve(listener) }() // until it is closed
+	return c, nil
+}
+
+func (c *container) close() { _ = c.server.Close() }
+
+func (c *container) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ages = nil
+	c.taken.Store(0)
+}
+
+func (c *container) latencies() (p50, p99 time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	slices.Sort(c.ages)
+	return c.ages[len(c.ages)/2], c.ages[len(c.ages)*99/100]
+}
+
+// processOf is the process of a binary.
+func processOf(path string) (pid int, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return 0, err
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		return 0, err
+	}
+	for _, link := range links {
+		if binary, err := os.Readlink(link); err == nil && binary == path {
+			return strconv.Atoi(strings.Split(link, "/")[2])
+		}
+	}
+	return 0, fmt.Errorf("no process runs %s", path)
+}
+
+// cpuOf is the CPU time that a process has used (proc(5), stat: fields 14 and 15,
+// in hundredths of a second).
+func cpuOf(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	user, err := strconv.Atoi(fields[11])
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond, err
+}
+
+// peakOf is the largest memory that a process had resident.
+func peakOf(pid int) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	kilobytes, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+	return kilobytes << 10, err
+}
+
+// api calls the API.
+type api struct{ base, token string }
+
+func (a api) do(ctx context.Context, method, path string, body map[string]any) (map[string]any, error) {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, a.base+path, bytes.NewReader(encoded))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("X-Auth-Token", a.token)
+	request.Header.Set("Content-Type", "application/json")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	var answer map[string]any
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s %s: %s %v", method, path, response.Status, answer)
+	}
+	return answer, nil
+}
