@@ -157,12 +157,13 @@ func (f function) deliver(ctx context.Context, t trigger.Trigger, to container.C
 		callCtx, cancel = context.WithDeadline(ctx, deadline.Add(-recordTime))
 		defer cancel()
 	}
+	route := invoke.NewRoute(t, to, token)
 	report := table.Report{Outcome: table.Failed}
 	pause := firstPause
 	for {
 		report.Attempts++
 		began := f.now()
-		err := f.caller.Call(callCtx, t, to, token, event)
+		err := f.caller.Call(callCtx, route, event)
 		report.Latency = f.now().Sub(began)
 		if err == nil {
 			report.Outcome, report.Message = table.Delivered, ""

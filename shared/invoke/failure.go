@@ -93,7 +93,7 @@ func reason(ctx context.Context, err error) string {
 	}
 	var network net.Error
 	switch {
-	case errors.Is(err, http.ErrSchemeMismatch):
+	case speaksHTTP(err):
 		return "the container does not speak TLS"
 	case ctx.Err() != nil:
 		return "the call was cut off: the function's time was over"
@@ -107,6 +107,12 @@ func reason(ctx context.Context, err error) string {
 		return "connecting to the container took too long"
 	}
 	return "the container did not give a valid HTTP answer"
+}
+
+// speaksHTTP says whether the answer to a TLS handshake was an HTTP one.
+func speaksHTTP(err error) bool {
+	record, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok && string(record.RecordHeader[:]) == "HTTP/"
 }
 
 func certificate(err error) string {

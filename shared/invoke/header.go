@@ -1,6 +1,7 @@
 package invoke
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,8 +12,6 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/http/httpguts"
-
-	"containertriggers/shared/trigger"
 )
 
 // userAgent is how containers know the service.
@@ -25,11 +24,48 @@ var notSent = []string{
 	"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
-// headers are those of the call: the event's, as far as HTTP can carry them, and
-// the service's own, which win.
-func headers(ctx context.Context, t trigger.Trigger, event Event) http.Header {
-	header := http.Header{}
-	for name, values := range event.Header {
+// headers are those of a call: the event's, as far as HTTP can carry them, and the
+// service's own, which win.
+func (r *Route) headers(ctx context.Context, event Event) http.Header {
+	header := make(http.Header, len(event.Header)+ownHeaders)
+	if len(event.Header) > 0 {
+		pass(event.Header, header)
+	}
+	// One allocation for all values.
+	values := make([]string, 0, ownHeaders)
+	set := func(name, value string) {
+		values = append(values, value)
+		header[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	if len(event.Body) > 0 && header.Get("Content-Type") == "" {
+		set("Content-Type", contentType(event.Body))
+	}
+	// CloudEvents 1.0, HTTP protocol binding, binary mode.
+	set("Ce-Specversion", "1.0")
+	set("Ce-Id", escapeAttribute(event.ID))
+	set("Ce-Source", r.source)
+	set("Ce-Type", event.Type)
+	set("Ce-Time", event.Time.UTC().Format(time.RFC3339Nano))
+	delete(header, "Ce-Subject")
+	if event.Subject != "" {
+		set("Ce-Subject", escapeAttribute(event.Subject))
+	}
+	set("User-Agent", userAgent)
+	if parent := traceparent(ctx); parent != "" {
+		set("Traceparent", parent)
+	}
+	if r.token != "" {
+		set("X-Auth-Token", r.token)
+	}
+	return header
+}
+
+// ownHeaders is how many headers the service sets at most.
+const ownHeaders = 10
+
+// pass hands over what a trigger or a message wants to be sent.
+func pass(wanted, header http.Header) {
+	for name, values := range wanted {
 		for _, value := range values {
 			if httpguts.ValidHeaderFieldName(name) && httpguts.ValidHeaderFieldValue(value) {
 				header.Add(name, value)
@@ -42,30 +78,11 @@ func headers(ctx context.Context, t trigger.Trigger, event Event) http.Header {
 	for _, name := range notSent {
 		header.Del(name)
 	}
-
-	if header.Get("Content-Type") == "" && len(event.Body) > 0 {
-		header.Set("Content-Type", contentType(event.Body))
-	}
-	// CloudEvents 1.0, HTTP protocol binding, binary mode.
-	header.Set("Ce-Specversion", "1.0")
-	header.Set("Ce-Id", escapeAttribute(event.ID))
-	header.Set("Ce-Source", t.Path())
-	header.Set("Ce-Type", event.Type)
-	header.Set("Ce-Time", event.Time.UTC().Format(time.RFC3339Nano))
-	header.Del("Ce-Subject")
-	if event.Subject != "" {
-		header.Set("Ce-Subject", escapeAttribute(event.Subject))
-	}
-	header.Set("User-Agent", userAgent)
-	if parent := traceparent(ctx); parent != "" {
-		header.Set("Traceparent", parent)
-	}
-	return header
 }
 
 func contentType(body []byte) string {
 	switch {
-	case json.Valid(body):
+	case bytes.IndexByte(jsonStarts, body[0]) >= 0 && json.Valid(body):
 		return "application/json"
 	case utf8.Valid(body):
 		return "text/plain; charset=utf-8"
@@ -74,13 +91,20 @@ func contentType(body []byte) string {
 	}
 }
 
+// jsonStarts are the bytes that a JSON text can begin with: most that is none is
+// told by that, without an error being made of it.
+var jsonStarts = []byte("{[\"-0123456789tfn \t\r\n")
+
 // escapeAttribute percent-encodes what a CloudEvents attribute may not hold as a
 // header: all but printable ASCII, and space, quote and percent (HTTP protocol
 // binding 1.0, section 3.1.3.2).
 func escapeAttribute(value string) string {
+	if strings.IndexFunc(value, special) < 0 {
+		return value
+	}
 	var escaped strings.Builder
 	for i := range len(value) {
-		if c := value[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '%' {
+		if c := value[i]; special(rune(c)) {
 			fmt.Fprintf(&escaped, "%%%02X", c)
 		} else {
 			escaped.WriteByte(c)
@@ -88,6 +112,8 @@ func escapeAttribute(value string) string {
 	}
 	return escaped.String()
 }
+
+func special(c rune) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '%' }
 
 // traceHeader is the key under which Lambda's Go runtime keeps X-Ray's trace
 // header in the context.

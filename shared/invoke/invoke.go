@@ -63,7 +63,9 @@ type Settings struct {
 // Caller makes calls. It keeps connections open between them, and is safe for
 // concurrent use.
 type Caller struct {
-	client *http.Client
+	// Not a Client: that would look for redirects, cookies and proxies, none of which
+	// there are to be, and copy the headers for them.
+	transport *http.Transport
 }
 
 // Dialer reaches what users name: public addresses only, unless the settings allow
@@ -80,48 +82,43 @@ func Dialer(settings Settings) *net.Dialer {
 
 // New makes a Caller.
 func New(settings Settings) *Caller {
-	return &Caller{client: &http.Client{
-		Transport: &http.Transport{
-			DialContext:            Dialer(settings).DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    handshakeTimeout,
-			MaxIdleConnsPerHost:    256, // as many as a dispatcher has calls under way
-			IdleConnTimeout:        idleTimeout,
-			MaxResponseHeaderBytes: maxAnswerHeader,
-			DisableCompression:     true, // the answer's body is not looked at
-			ForceAttemptHTTP2:      true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	return &Caller{&http.Transport{
+		DialContext:            Dialer(settings).DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    handshakeTimeout,
+		MaxIdleConnsPerHost:    256, // as many as a dispatcher has calls under way
+		IdleConnTimeout:        idleTimeout,
+		MaxResponseHeaderBytes: maxAnswerHeader,
+		DisableCompression:     true, // the answer's body is not looked at
+		ForceAttemptHTTP2:      true,
 	}}
 }
 
 // Call invokes the container for an event: nil after a 2xx, else a *Failure. It
-// takes at most the container's timeout, the answer's body included. The token,
-// where there is one, goes to a private container alone.
-func (c *Caller) Call(ctx context.Context, t trigger.Trigger, to container.Container, token secret.Text, event Event) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, to.Timeout, timeoutError{to.Timeout})
-	defer cancel()
-	target, err := destination(to.PublicEndpoint, t.Destination.HTTPPath)
-	if err != nil {
+// takes at most the container's timeout, the answer's body included.
+func (c *Caller) Call(ctx context.Context, route *Route, event Event) error {
+	if route.err != nil {
 		return &Failure{Message: "the container's endpoint is not a valid URL"}
 	}
-	request, err := http.NewRequestWithContext(ctx, strings.ToUpper(t.Destination.HTTPMethod), target, bytes.NewReader(event.Body))
+	ctx, cancel := context.WithTimeoutCause(ctx, route.timeout, route.late)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, route.method, "", bytes.NewReader(event.Body))
 	if err != nil {
 		return &Failure{Message: "the request could not be made"}
 	}
-	request.Header = headers(ctx, t, event)
-	if to.Privacy == container.Private && token != "" {
-		request.Header.Set("X-Auth-Token", string(token))
-	}
+	request.URL, request.Host = route.url, route.url.Host
+	request.Header = route.headers(ctx, event)
 
-	response, err := c.client.Do(request)
+	response, err := c.transport.RoundTrip(request)
 	if err != nil {
 		return failureOf(ctx, err)
 	}
 	defer response.Body.Close()
 	// Reading to the end lets the connection be used again.
-	if _, err := io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswerBody)); err != nil && ctx.Err() != nil {
-		return failureOf(ctx, err)
+	if response.Body != http.NoBody {
+		if _, err := io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswerBody)); err != nil && ctx.Err() != nil {
+			return failureOf(ctx, err)
+		}
 	}
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		return refusal(response)
@@ -129,25 +126,51 @@ func (c *Caller) Call(ctx context.Context, t trigger.Trigger, to container.Conta
 	return nil
 }
 
+// Route is the way to a trigger's container: what is the same for all its events.
+// Make it once for many calls.
+type Route struct {
+	url     *url.URL
+	err     error // why there is no url
+	method  string
+	source  string // of the CloudEvents
+	timeout time.Duration
+	late    error  // the cause of a call that took longer
+	token   string // "" where none is sent
+}
+
+// NewRoute makes the route of a trigger to its container. The token, where there is
+// one, goes to a private container alone.
+func NewRoute(t trigger.Trigger, to container.Container, token secret.Text) *Route {
+	r := &Route{
+		method: strings.ToUpper(t.Destination.HTTPMethod), source: t.Path(),
+		timeout: to.Timeout, late: timeoutError{to.Timeout},
+	}
+	r.url, r.err = destination(to.PublicEndpoint, t.Destination.HTTPPath)
+	if to.Privacy == container.Private {
+		r.token = string(token)
+	}
+	return r
+}
+
 // destination is the endpoint with the trigger's path and query behind it. The
 // path was checked when it was stored; it cannot lead to another host, because
 // only path and query of it are used.
-func destination(endpoint, path string) (string, error) {
+func destination(endpoint, path string) (*url.URL, error) {
 	base, err := url.Parse(endpoint)
 	if err != nil {
-		return "", fmt.Errorf("reading the endpoint: %w", err)
+		return nil, fmt.Errorf("reading the endpoint: %w", err)
 	}
 	relative, err := url.ParseRequestURI(path)
 	if err != nil {
-		return "", fmt.Errorf("reading the path: %w", err)
+		return nil, fmt.Errorf("reading the path: %w", err)
 	}
 	target := url.URL{Scheme: base.Scheme, Host: base.Host}
 	escaped := strings.TrimSuffix(base.EscapedPath(), "/") + relative.EscapedPath()
 	if target.Path, err = url.PathUnescape(escaped); err != nil {
-		return "", fmt.Errorf("joining the paths: %w", err)
+		return nil, fmt.Errorf("joining the paths: %w", err)
 	}
 	target.RawPath, target.RawQuery = escaped, escapeQuery(relative.RawQuery)
-	return target.String(), nil
+	return &target, nil
 }
 
 // escapeQuery percent-encodes what a request line cannot hold, and leaves alone

@@ -54,7 +54,7 @@ func TestPathAndQueryReachTheContainerAsTheyAre(t *testing.T) {
 	} {
 		tr, to, event := sample(endpoint + test.base)
 		tr.Destination.HTTPPath = test.path
-		if err := caller.Call(t.Context(), tr, to, "", event); err != nil {
+		if err := caller.Call(t.Context(), NewRoute(tr, to, ""), event); err != nil {
 			t.Fatal(err)
 		}
 		if got := (<-requests).RequestURI; got != test.want {
@@ -76,7 +76,7 @@ func TestHeadersOfTheConnectionAndForgedOnesAreNotSent(t *testing.T) {
 		"Traceparent": {"mine"}, "X-Auth-Token": {"the user's own"},
 	}
 	ctx := context.WithValue(t.Context(), lambdaKey, "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1")
-	if err := New(Settings{AllowPrivate: true}).Call(ctx, tr, to, "secret of a private container", event); err != nil {
+	if err := New(Settings{AllowPrivate: true}).Call(ctx, NewRoute(tr, to, "secret of a private container"), event); err != nil {
 		t.Fatal(err)
 	}
 	r := <-requests
@@ -108,7 +108,7 @@ func TestTokenGoesToPrivateContainersAlone(t *testing.T) {
 	for privacy, want := range map[container.Privacy]string{container.Public: "", container.Private: "token"} {
 		tr, to, event := sample(endpoint)
 		to.Privacy = privacy
-		if err := caller.Call(t.Context(), tr, to, secret.Text("token"), event); err != nil {
+		if err := caller.Call(t.Context(), NewRoute(tr, to, secret.Text("token")), event); err != nil {
 			t.Fatal(err)
 		}
 		if got := (<-requests).Header.Get("X-Auth-Token"); got != want {
@@ -125,7 +125,7 @@ func TestContentTypeFollowsTheBody(t *testing.T) {
 	} {
 		tr, to, event := sample(endpoint)
 		event.Body = []byte(body)
-		if err := New(Settings{AllowPrivate: true}).Call(t.Context(), tr, to, "", event); err != nil {
+		if err := New(Settings{AllowPrivate: true}).Call(t.Context(), NewRoute(tr, to, ""), event); err != nil {
 			t.Fatal(err)
 		}
 		if got := (<-requests).Header.Get("Content-Type"); got != want {
@@ -214,7 +214,7 @@ func TestFailuresAreToldInTheOwnersWords(t *testing.T) {
 			if strings.Contains(test.want, "within") {
 				to.Timeout = 200 * time.Millisecond
 			}
-			err := New(Settings{AllowPrivate: test.private}).Call(t.Context(), tr, to, "", event)
+			err := New(Settings{AllowPrivate: test.private}).Call(t.Context(), NewRoute(tr, to, ""), event)
 			failure, ok := errors.AsType[*Failure](err)
 			if !ok || !strings.Contains(failure.Message, test.want) || failure.StatusCode != test.code {
 				t.Errorf("got %v", err)
@@ -236,7 +236,7 @@ func TestEndlessAnswerIsNotReadToItsEnd(t *testing.T) {
 		}
 	})
 	tr, to, event := sample(endpoint)
-	if err := New(Settings{AllowPrivate: true}).Call(t.Context(), tr, to, "", event); err != nil {
+	if err := New(Settings{AllowPrivate: true}).Call(t.Context(), NewRoute(tr, to, ""), event); err != nil {
 		t.Errorf("a 2xx with an endless body: %v", err)
 	}
 	<-stopped
@@ -247,7 +247,7 @@ func TestEndOfTheRunIsNotTheContainersFault(t *testing.T) {
 	tr, to, event := sample(speak(t, hang))
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	err := New(Settings{AllowPrivate: true}).Call(ctx, tr, to, "", event)
+	err := New(Settings{AllowPrivate: true}).Call(ctx, NewRoute(tr, to, ""), event)
 	if err == nil || err.Error() != "the call was cut off: the function's time was over" {
 		t.Errorf("got %v", err)
 	}
@@ -304,7 +304,7 @@ func BenchmarkCall(b *testing.B) {
 		caller := New(Settings{AllowPrivate: true})
 		b.ReportAllocs()
 		for b.Loop() {
-			if err := caller.Call(b.Context(), tr, to, "", event); err != nil {
+			if err := caller.Call(b.Context(), NewRoute(tr, to, ""), event); err != nil {
 				b.Fatal(err)
 			}
 		}

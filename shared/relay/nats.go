@@ -54,7 +54,11 @@ type natsSource struct {
 	conn   *nats.Conn
 	cancel context.CancelFunc
 	loop   sync.WaitGroup
-	calls  sync.WaitGroup
+	// work hands calls to the goroutines that make them, until all is handed out;
+	// calls waits for them.
+	work    chan func()
+	drained chan struct{}
+	calls   sync.WaitGroup
 	// refused gets the server's refusals of subscriptions.
 	refused chan error
 	woken   chan struct{}
@@ -69,7 +73,7 @@ type natsSource struct {
 // openNATS begins to connect and subscribe. What becomes of it the holding is told
 // of.
 func openNATS(h *holding, config trigger.NATS, credentials secret.Text) source {
-	s := &natsSource{holding: h, config: config, refused: make(chan error, 1), woken: make(chan struct{}, 1)}
+	s := &natsSource{holding: h, config: config, refused: make(chan error, 1), woken: make(chan struct{}, 1), work: make(chan func()), drained: make(chan struct{})}
 	options := []nats.Option{
 		nats.Name("container-triggers " + h.id), nats.SetCustomDialer(h.Dialer), nats.Timeout(connectTimeout),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, reconnectWait),
@@ -236,14 +240,30 @@ func (s *natsSource) subscribeCore() error {
 	}
 }
 
-// take makes a call when one of the trigger's slots is free; until then nothing
-// more is taken from what waits.
+// take has a call made when one of the trigger's slots is free; until then nothing
+// more is taken from what waits. The goroutines that make calls stay: a new one
+// for each would have to grow its stack anew.
 func (s *natsSource) take(call func()) {
-	s.slots <- struct{}{}
-	s.calls.Go(func() {
-		defer func() { <-s.slots }()
-		call()
-	})
+	select {
+	case s.work <- call:
+		return
+	default:
+	}
+	select {
+	case s.work <- call:
+	case s.slots <- struct{}{}:
+		s.calls.Go(func() {
+			call()
+			for {
+				select {
+				case call := <-s.work:
+					call()
+				case <-s.drained:
+					return
+				}
+			}
+		})
+	}
 }
 
 func (s *natsSource) deliverCore(m *nats.Msg) {
@@ -390,6 +410,7 @@ func (s *natsSource) close(forget bool) {
 			s.wait(drained)
 		}
 	}
+	close(s.drained)
 	s.calls.Wait()
 	if forget {
 		s.forget()
@@ -398,11 +419,18 @@ func (s *natsSource) close(forget bool) {
 	s.conn.Close()
 }
 
-// wait waits until what was received has been handed out, or the run is over.
+// wait waits until what was received has been handed out. When the run is over
+// calls fail at once, and what nobody keeps goes to the dead-letter queue, which
+// takes a little time, too.
 func (s *natsSource) wait(done <-chan struct{}) {
 	select {
 	case <-done:
+		return
 	case <-s.ctx.Done():
+	}
+	select {
+	case <-done:
+	case <-time.After(putTime):
 	}
 }
 

@@ -27,6 +27,7 @@ type Target struct {
 	Container container.Container
 
 	token secret.Text
+	route *invoke.Route
 	read  time.Time
 
 	mu           sync.Mutex
@@ -35,7 +36,7 @@ type Target struct {
 
 // Call calls the container for an event: nil after a 2xx, else an *invoke.Failure.
 func (t *Target) Call(ctx context.Context, caller *invoke.Caller, event invoke.Event) error {
-	return caller.Call(ctx, t.Trigger, t.Container, t.token, event)
+	return caller.Call(ctx, t.route, event)
 }
 
 // Fresh says whether the target can still be used.
@@ -79,13 +80,13 @@ func (f Finder) Find(ctx context.Context, triggerID, containerID string, last *T
 		return nil, err
 	}
 	found.errorMessage = found.Trigger.ErrorMessage
-	if found.Container.Privacy != container.Private {
-		return found, nil
+	if found.Container.Privacy == container.Private {
+		if last != nil && bytes.Equal(last.Container.SealedToken, found.Container.SealedToken) {
+			found.token = last.token
+		} else if found.token, err = f.Sealer.Open(ctx, container.Resource, found.Container.ID, found.Container.SealedToken); err != nil {
+			return nil, err
+		}
 	}
-	if last != nil && bytes.Equal(last.Container.SealedToken, found.Container.SealedToken) {
-		found.token = last.token
-		return found, nil
-	}
-	found.token, err = f.Sealer.Open(ctx, container.Resource, found.Container.ID, found.Container.SealedToken)
-	return found, err
+	found.route = invoke.NewRoute(found.Trigger, found.Container, found.token)
+	return found, nil
 }
