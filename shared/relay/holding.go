@@ -19,6 +19,8 @@ import (
 
 // source receives a trigger's events.
 type source interface {
+	// count counts what was dropped since it was asked last.
+	count()
 	// close stops receiving and returns when all that was received is dealt with.
 	// To forget is to remove what is kept for the trigger at the server, too.
 	close(forget bool)
@@ -81,6 +83,7 @@ func (r *run) hold(found *target.Target) *holding {
 // nothing is the source of a trigger that cannot have one.
 type nothing struct{}
 
+func (nothing) count()     {}
 func (nothing) close(bool) {}
 
 // report tells the state of the source: "" when it works, else why it does not.
@@ -190,6 +193,7 @@ const slowFor = time.Minute
 
 // note writes how calls fail into error_message, if that is news.
 func (h *holding) note() {
+	h.source.count()
 	to := h.target.Load()
 	message := *h.failure.Load()
 	if n := h.dropped.Load(); n > 0 && h.Now().Sub(time.Unix(0, h.droppedAt.Load())) < slowFor {

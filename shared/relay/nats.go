@@ -63,11 +63,14 @@ type natsSource struct {
 	refused chan error
 	woken   chan struct{}
 
-	subMu    sync.Mutex
-	sub      *nats.Subscription
-	consume  jetstream.ConsumeContext
-	stream   string // "" for core NATS
-	consumer jetstream.Consumer
+	subMu   sync.Mutex
+	sub     *nats.Subscription
+	closed  <-chan struct{} // of sub
+	consume jetstream.ConsumeContext
+	// countedOf is how many dropped messages of sub are counted.
+	countedOf int
+	stream    string // "" for core NATS
+	consumer  jetstream.Consumer
 }
 
 // openNATS begins to connect and subscribe. What becomes of it the holding is told
@@ -118,10 +121,10 @@ func (s *natsSource) wake() {
 }
 
 // asyncError is told of what goes wrong beside the calls.
-func (s *natsSource) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
+func (s *natsSource) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer):
-		s.slow(sub)
+		// Told once while it lasts; count looks how many they are.
 	case errors.Is(err, nats.ErrPermissionViolation):
 		if strings.Contains(strings.ToLower(err.Error()), "subscription to") {
 			select {
@@ -136,19 +139,22 @@ func (s *natsSource) asyncError(_ *nats.Conn, sub *nats.Subscription, err error)
 	}
 }
 
-// slow counts what the client dropped because the calls are not made fast enough.
-func (s *natsSource) slow(sub *nats.Subscription) {
-	if sub == nil {
+// count counts what the client dropped because the calls are not made fast enough.
+func (s *natsSource) count() {
+	s.subMu.Lock()
+	defer s.subMu.Unlock()
+	if s.sub == nil {
 		return
 	}
-	dropped, err := sub.Dropped()
-	if err != nil {
-		return
+	now, err := s.sub.Dropped()
+	if err != nil || now <= s.countedOf {
+		return // it counts from its subscription on
 	}
+	more := int64(now - s.countedOf)
+	s.countedOf = now
+	total := s.dropped.Add(more)
 	s.droppedAt.Store(s.Now().UnixNano())
-	if before := s.holding.dropped.Swap(int64(dropped)); before != int64(dropped) {
-		s.log.WarnContext(s.ctx, "slow consumer", "trigger_id", s.id, "dropped", int64(dropped)-before, "dropped_total", dropped)
-	}
+	s.log.WarnContext(s.ctx, "slow consumer", "trigger_id", s.id, "dropped", more, "dropped_total", total)
 }
 
 func slowConsumer(dropped int64) string {
@@ -224,10 +230,14 @@ func (s *natsSource) subscribeCore() error {
 	if err != nil {
 		return fmt.Errorf("subscribing: %w", err)
 	}
+	// Closed is a subscription whose last message has been handed out.
+	closed := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(closed) })
+	s.closed = closed
 	if err := sub.SetPendingLimits(maxPending, maxPendingBytes); err != nil {
 		return fmt.Errorf("bounding what waits: %w", err)
 	}
-	s.sub = sub
+	s.sub, s.countedOf = sub, 0
 	if err := s.conn.FlushTimeout(askTimeout); err != nil {
 		return fmt.Errorf("subscribing: %w", err)
 	}
@@ -393,6 +403,7 @@ func (s *natsSource) deliverStream(m jetstream.Msg) {
 func (s *natsSource) close(forget bool) {
 	s.cancel()
 	s.loop.Wait()
+	s.count()
 	s.subMu.Lock()
 	defer s.subMu.Unlock()
 	if s.consume != nil {
@@ -400,14 +411,8 @@ func (s *natsSource) close(forget bool) {
 		s.wait(s.consume.Closed())
 	}
 	if s.sub != nil {
-		closed := s.sub.StatusChanged(nats.SubscriptionClosed)
 		if err := s.sub.Drain(); err == nil {
-			drained := make(chan struct{})
-			go func() {
-				defer close(drained)
-				<-closed
-			}()
-			s.wait(drained)
+			s.wait(s.closed)
 		}
 	}
 	close(s.drained)

@@ -24,7 +24,7 @@ import (
 
 const (
 	// followEvery is how often a relay looks which triggers it has, and renews its
-	// lease.
+	// lease; a run shorter than twenty times that does so twenty times.
 	followEvery = 2 * time.Second
 	// leaseTime is after how long without a renewal a relay counts as dead.
 	leaseTime = 15 * time.Second
@@ -34,6 +34,8 @@ const (
 	handOver = 150 * time.Second
 	// idleAfter is how many looks without a trigger end a run.
 	idleAfter = 5
+	// changesAtOnce is how many changed triggers are worked on at the same time.
+	changesAtOnce = 16
 )
 
 // Relay runs one shard.
@@ -66,7 +68,7 @@ func (r *Relay) Run(ctx context.Context, shard, holder string, stop <-chan struc
 		return nil
 	}
 	run := &run{Relay: r, shard: shard, holder: holder, held: map[string]*holding{}, log: log}
-	ending, last := ends(ctx, r.Now())
+	every, ending, last := times(ctx, r.Now())
 	// Deliveries outlive what ends the run, but not the function.
 	deliveries, cancel := context.WithDeadline(context.WithoutCancel(ctx), last)
 	defer cancel()
@@ -88,21 +90,22 @@ func (r *Relay) Run(ctx context.Context, shard, holder string, stop <-chan struc
 		return err
 	}
 	log.InfoContext(ctx, "running", "after", lease.Holder)
-	reason := run.loop(ctx, stop, ending)
+	reason := run.loop(ctx, stop, every, ending)
 	log.InfoContext(ctx, "draining", "reason", reason, "triggers", len(run.held))
 	run.close()
 	log.InfoContext(ctx, "ended")
 	return nil
 }
 
-// ends tells when a run wants a successor, and when it must have drained.
-func ends(ctx context.Context, now time.Time) (ending, last time.Time) {
+// times tells how often a run looks around, when it wants a successor, and when it
+// must have drained.
+func times(ctx context.Context, now time.Time) (every time.Duration, ending, last time.Time) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		deadline = now.Add(15 * time.Minute)
 	}
 	length := deadline.Sub(now)
-	return deadline.Add(-min(handOver, length/3)), deadline.Add(-min(recordTime, length/10))
+	return min(followEvery, length/20), deadline.Add(-min(handOver, length/3)), deadline.Add(-min(recordTime, length/10))
 }
 
 // recordTime is kept of the run for what the last deliveries leave to be written.
@@ -119,8 +122,8 @@ type run struct {
 }
 
 // loop follows the shard's triggers until there is a reason to end.
-func (r *run) loop(ctx context.Context, stop <-chan struct{}, ending time.Time) (reason string) {
-	ticker := time.NewTicker(followEvery)
+func (r *run) loop(ctx context.Context, stop <-chan struct{}, every time.Duration, ending time.Time) (reason string) {
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	renewed := r.Now()
 	for {
@@ -175,9 +178,12 @@ func (r *run) follow(ctx context.Context) error {
 		r.idle = 0
 	}
 	present := make(map[string]bool, len(listed))
-	var changes sync.WaitGroup
-	var mu sync.Mutex
-	limit := make(chan struct{}, 16)
+	var (
+		changes sync.WaitGroup
+		mu      sync.Mutex
+		changed = map[string]*holding{}
+		limit   = make(chan struct{}, changesAtOnce)
+	)
 	for _, entry := range listed {
 		present[entry.ID] = true
 		current := r.held[entry.ID]
@@ -193,21 +199,25 @@ func (r *run) follow(ctx context.Context) error {
 			next := r.change(ctx, entry, current)
 			mu.Lock()
 			defer mu.Unlock()
-			if next == nil {
-				delete(r.held, entry.ID)
-			} else {
-				r.held[entry.ID] = next
-			}
+			changed[entry.ID] = next
 		})
 	}
-	changes.Wait()
 	for id, current := range r.held {
 		if !present[id] {
-			delete(r.held, id)
+			mu.Lock()
+			changed[id] = nil
+			mu.Unlock()
 			changes.Go(func() { current.close(false) })
 		}
 	}
 	changes.Wait()
+	for id, next := range changed {
+		if next == nil {
+			delete(r.held, id)
+		} else {
+			r.held[id] = next
+		}
+	}
 	return nil
 }
 
