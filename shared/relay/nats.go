@@ -89,7 +89,11 @@ func openNATS(h *holding, config trigger.NATS, credentials secret.Text) source {
 				h.report(explain(err))
 			}
 		}),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { h.report(explain(err)) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if !errors.Is(err, nats.ErrNoServers) { // which of them said what comes next
+				h.report(explain(err))
+			}
+		}),
 		nats.ErrorHandler(s.asyncError),
 	}
 	if credentials != "" {
@@ -104,11 +108,6 @@ func openNATS(h *holding, config trigger.NATS, credentials secret.Text) source {
 		return nothing{}
 	}
 	s.conn = conn
-	if conn.Status() != nats.CONNECTED {
-		if err := conn.LastError(); err != nil {
-			h.report(explain(err))
-		}
-	}
 	s.loop.Go(func() { s.subscribing(ctx) })
 	return s
 }

@@ -281,10 +281,16 @@ func (b *testBundle) ready(id string) {
 // inError waits for a trigger to be in error with a message that holds words.
 func (b *testBundle) inError(id, words string) {
 	b.t.Helper()
-	b.eventually("the trigger is in error", func() bool { return b.get(id).Status == trigger.Error })
-	if got := b.get(id).ErrorMessage; !strings.Contains(got, words) {
-		b.t.Errorf("%q does not say %q", got, words)
-	}
+	var last trigger.Trigger
+	defer func() {
+		if b.t.Failed() {
+			b.t.Logf("the trigger is %s: %s", last.Status, last.ErrorMessage)
+		}
+	}()
+	b.eventually("the trigger is in error: "+words, func() bool {
+		last = b.get(id)
+		return last.Status == trigger.Error && strings.Contains(last.ErrorMessage, words)
+	})
 }
 
 func (b *testBundle) publish(conn *nats.Conn, subject string, bodies ...string) {
