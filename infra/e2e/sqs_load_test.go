@@ -116,9 +116,16 @@ func (q *queue) sendAll(count int, group func(i int) string) {
 func TestNoMessageIsLostOrSentAgainWhenAContainerFails(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	b.loseNothing(b.createQueue(nil))
+}
+
+// loseNothing sends messages through a queue to a container that fails at random
+// and is killed once.
+func (b *testBundle) loseNothing(q *queue) {
+	t := b.t
+	t.Helper()
 	target := newFlaky(t, 5)
 	b.containerID = b.createContainer(map[string]any{"name": "flaky", "public_endpoint": "http://" + target.address})
-	q := b.createQueue(nil)
 	b.expectReady(b.createSQS("orders", q.config()).ID)
 
 	const messages = 1000

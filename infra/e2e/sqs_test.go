@@ -19,7 +19,7 @@ import (
 type queue struct {
 	b                    *testBundle
 	client               *sqs.Client
-	url, arn             string
+	url, arn, endpoint   string
 	accessKey, secretKey string
 }
 
@@ -30,7 +30,7 @@ func (b *testBundle) createQueue(attributes map[string]string) *queue {
 	if attributes["FifoQueue"] == "true" {
 		name += ".fifo"
 	}
-	q := &queue{b: b, client: sqs.NewFromConfig(b.AWSConfig()), arn: "arn:aws:sqs:us-east-1:123456789012:" + name}
+	q := &queue{b: b, client: sqs.NewFromConfig(b.AWSConfig()), endpoint: b.AWSEndpoint(), arn: "arn:aws:sqs:us-east-1:123456789012:" + name}
 	created, err := q.client.CreateQueue(b.t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
 	if err != nil {
 		b.t.Fatal(err)
@@ -70,7 +70,7 @@ func (b *testBundle) createUser(queueARN string) (accessKey, secretKey string) {
 // config is the SQS config of a trigger on the queue.
 func (q *queue) config() *container.CreateTriggerRequestSQSConfig {
 	return &container.CreateTriggerRequestSQSConfig{
-		Endpoint: q.b.AWSEndpoint(), QueueURL: q.url, AccessKeyID: q.accessKey, SecretAccessKey: q.secretKey,
+		Endpoint: q.endpoint, QueueURL: q.url, AccessKeyID: q.accessKey, SecretAccessKey: q.secretKey,
 	}
 }
 

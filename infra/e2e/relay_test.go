@@ -1,0 +1,166 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"containertriggers/infra/local/moto"
+	"containertriggers/shared/table"
+)
+
+// elsewhere makes a queue in an emulator of its own: another cloud, as far as the
+// deployment can tell.
+func (b *testBundle) elsewhere() *queue {
+	b.t.Helper()
+	server, err := moto.Start(context.Background(), moto.Python())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(server.Close)
+	cfg := moto.Config(server.Endpoint())
+	cfg.Region = "fr-par"
+	q := &queue{b: b, client: sqs.NewFromConfig(cfg), endpoint: server.Endpoint(), accessKey: "local", secretKey: "secret-" + uuid.NewString()}
+	name := "q-" + uuid.NewString()
+	created, err := q.client.CreateQueue(b.t.Context(), &sqs.CreateQueueInput{QueueName: &name})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	q.url = *created.QueueUrl
+	return q
+}
+
+func TestAQueueElsewhereIsDeliveredLikeOneOfTheAccount(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.loseNothing(b.elsewhere())
+}
+
+func TestAQueueWithAShortVisibilityTimeoutIsTheRelays(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	q := b.createQueue(map[string]string{"VisibilityTimeout": "5"})
+	id := b.createSQS("short", q.config()).ID
+	b.expectError(id, "may not read the queue", "sqs:ReceiveMessage")
+	b.patch(id, `{"sqs_config":{"access_key_id":"local","secret_access_key":"operators"}}`)
+	b.eventually("the trigger is ready", func() bool { return b.wait(id).Status == "ready" })
+	q.send("m", "", nil)
+	if c := b.nextCall(); c.body != "m" {
+		t.Errorf("got %q", c.body)
+	}
+	b.eventually("the queue is empty", func() bool { return q.messages() == 0 })
+	if q.claimant() != id || len(q.mappedOn()) > 0 {
+		t.Errorf("claimed by %q, mapped on %v", q.claimant(), q.mappedOn())
+	}
+
+	// Once its visibility timeout is long enough, Lambda reads it.
+	q.set("VisibilityTimeout", "60")
+	b.patch(id, `{"sqs_config":{"access_key_id":"`+q.accessKey+`","secret_access_key":"`+q.secretKey+`"}}`)
+	b.expectReady(id)
+	if len(q.mappedOn()) != 1 {
+		t.Errorf("mapped on %v", q.mappedOn())
+	}
+	q.send("n", "", nil)
+	if c := b.nextCall(); c.body != "n" {
+		t.Errorf("got %q", c.body)
+	}
+}
+
+// killRelay kills the relay's process that holds the lease, as Lambda's host may
+// die, and tells whether there was one.
+func (w *world) killRelay(t *testing.T) {
+	t.Helper()
+	binary, err := filepath.Abs("../../.build/relay/bootstrap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	for _, link := range links {
+		if path, err := os.Readlink(link); err != nil || path != binary || !strings.Contains(w.environmentOf(link), w.AWSEndpoint()) {
+			continue // another program, or another cloud's
+		}
+		pid, err := strconv.Atoi(strings.Split(link, "/")[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		killed++
+	}
+	if killed == 0 {
+		t.Fatal("no relay runs")
+	}
+}
+
+func (w *world) environmentOf(link string) string {
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(link), "environ"))
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// TestAStreamLosesNothingWhenTheRelayIsKilled has a cloud of its own: the relay that
+// it kills is nobody else's.
+func TestAStreamLosesNothingWhenTheRelayIsKilled(t *testing.T) {
+	t.Parallel()
+	w, err := start(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	b := setupIn(t, w)
+	target := newFlaky(t, 5)
+	b.containerID = b.createContainer(map[string]any{"name": "flaky", "public_endpoint": "http://" + target.address})
+	js, err := jetstream.New(b.connect(b.NATSURL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.*"}}); err != nil {
+		t.Fatal(err)
+	}
+	b.expectReady(b.createNATS("orders", b.NATSURL(), "orders.new", "").ID)
+
+	const messages = 5000
+	for i := range messages {
+		if _, err := js.Publish(t.Context(), "orders.new", []byte(strconv.Itoa(i))); err != nil {
+			t.Fatal(err)
+		}
+		if i == messages/2 {
+			b.eventually("it is under load", func() bool { return target.count() > messages/10 })
+			b.killRelay(t)
+		}
+	}
+	claims := table.Claims{Client: dynamodb.NewFromConfig(b.AWSConfig()), Table: b.Function("sweep").Environment["CLAIMS_TABLE"]}
+	b.eventually("the dead relay's lease is over", func() bool {
+		lease, err := claims.Lease(t.Context(), "0")
+		return err == nil && lease.Wanted(time.Now())
+	})
+	b.nextMinute() // the watchdog's run is due a minute after the last one
+	b.nextMinute()
+	b.eventually("all are delivered", func() bool { return target.count() == messages })
+	target.mu.Lock()
+	defer target.mu.Unlock()
+	doubles := 0
+	for _, times := range target.taken {
+		if len(times) > 1 {
+			doubles++
+		}
+	}
+	t.Logf("%d messages, %d calls failed by chance, %d were taken twice: they were under way when the relay was killed", messages, target.failures, doubles)
+}
