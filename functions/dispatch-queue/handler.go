@@ -14,7 +14,6 @@ import (
 	"containertriggers/shared/delivery"
 	"containertriggers/shared/invoke"
 	"containertriggers/shared/lifecycle"
-	"containertriggers/shared/mapping"
 	"containertriggers/shared/queue"
 	"containertriggers/shared/trigger"
 )
@@ -81,8 +80,8 @@ func (f function) handle(ctx context.Context, batch events.SQSEvent) (events.SQS
 // timeOver is what the owner reads where the run was too short for the container.
 func timeOver(run time.Duration) invoke.TimeOver {
 	text := fmt.Sprintf("the container did not answer within %.0fs, the time that was left for the call", run.Seconds())
-	if run < mapping.ShortRun {
-		text += fmt.Sprintf(": for longer calls, raise the queue's visibility timeout to %.0fs and update the trigger", mapping.LongRun.Seconds())
+	if run < queue.ShortRun {
+		text += fmt.Sprintf(": for longer calls, raise the queue's visibility timeout to %.0fs and update the trigger", queue.LongRun.Seconds())
 	}
 	return invoke.TimeOver(text)
 }

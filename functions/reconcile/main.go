@@ -21,9 +21,9 @@ import (
 	"containertriggers/shared/queue"
 	"containertriggers/shared/schedule"
 	"containertriggers/shared/seal"
-	"containertriggers/shared/shard"
 	"containertriggers/shared/table"
 	"containertriggers/shared/trigger"
+	"containertriggers/shared/watchdog"
 )
 
 type settings struct {
@@ -61,7 +61,7 @@ func main() {
 	functions := awslambda.NewFromConfig(cfg)
 	onRelay := relayed{
 		triggers: triggers, shards: s.RelayShards,
-		starter: shard.Starter{Client: functions, Claims: claims, RelayARN: s.RelayARN, Now: time.Now},
+		starter: watchdog.Starter{Client: functions, Claims: claims, RelayARN: s.RelayARN, Now: time.Now},
 	}
 	home, err := queue.HomeOf(s.DispatchQueueARN, s.Emulator)
 	if err != nil {

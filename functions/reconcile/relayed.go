@@ -6,13 +6,14 @@ import (
 	"containertriggers/shared/shard"
 	"containertriggers/shared/table"
 	"containertriggers/shared/trigger"
+	"containertriggers/shared/watchdog"
 )
 
 // relayed puts triggers on the relay, which holds their subscriptions and settles
 // their rows by how these are.
 type relayed struct {
 	triggers table.Triggers
-	starter  shard.Starter
+	starter  watchdog.Starter
 	shards   int
 }
 

@@ -10,9 +10,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"containertriggers/shared/shard"
 	"containertriggers/shared/table"
 	"containertriggers/shared/trigger"
+	"containertriggers/shared/watchdog"
 )
 
 const (
@@ -37,7 +37,7 @@ const bookmark = "sweep"
 type function struct {
 	triggers table.Triggers
 	claims   table.Claims
-	relays   shard.Starter
+	relays   watchdog.Starter
 	shards   int
 	now      func() time.Time
 }

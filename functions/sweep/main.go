@@ -12,8 +12,8 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"containertriggers/shared/awsconfig"
-	"containertriggers/shared/shard"
 	"containertriggers/shared/table"
+	"containertriggers/shared/watchdog"
 )
 
 type settings struct {
@@ -32,7 +32,7 @@ func main() {
 	lambda.Start(function{
 		triggers: table.Triggers{Client: db, Table: s.TriggersTable},
 		claims:   claims,
-		relays:   shard.Starter{Client: awslambda.NewFromConfig(cfg), Claims: claims, RelayARN: s.RelayARN, Now: time.Now},
+		relays:   watchdog.Starter{Client: awslambda.NewFromConfig(cfg), Claims: claims, RelayARN: s.RelayARN, Now: time.Now},
 		shards:   s.RelayShards,
 		now:      time.Now,
 	}.handle)

@@ -32,14 +32,6 @@ type API interface {
 // ErrPending says that Lambda is still at it; asking again later goes on.
 var ErrPending = errors.New("the event source mapping is still changing")
 
-// How long a dispatcher runs at most: the Timeout of the two functions in
-// template.yaml. Lambda refuses a mapping on a queue whose visibility timeout is
-// shorter than that.
-const (
-	ShortRun = 30 * time.Second
-	LongRun  = 900 * time.Second
-)
-
 // batchSize is how many messages a dispatcher gets at once. Of a standard queue it
 // is the most that Lambda gives without waiting for more. Of a FIFO queue it is
 // one: the messages of a group are delivered one after another anyway, and what
@@ -56,8 +48,8 @@ func batchSize(fifo bool) int32 {
 // Mappings are the mappings of queues on the two dispatchers.
 type Mappings struct {
 	Client API
-	// ShortARN and LongARN are the dispatchers that run for [ShortRun] and
-	// [LongRun].
+	// ShortARN and LongARN are the dispatchers that run for [queue.ShortRun] and
+	// [queue.LongRun].
 	ShortARN, LongARN string
 	// Concurrency is how many batches of one queue are worked on at the same time,
 	// 2 to 1,000.
@@ -68,12 +60,12 @@ type Mappings struct {
 }
 
 // Possible says whether a dispatcher suits the queue: its visibility timeout must
-// be [ShortRun] at least.
-func Possible(q queue.Queue) bool { return q.VisibilityTimeout >= ShortRun }
+// be [queue.ShortRun] at least.
+func Possible(q queue.Queue) bool { return q.VisibilityTimeout >= queue.ShortRun }
 
 // function is the dispatcher that suits a queue best.
 func (m Mappings) function(q queue.Queue) string {
-	if q.VisibilityTimeout >= LongRun {
+	if q.VisibilityTimeout >= queue.LongRun {
 		return m.LongARN
 	}
 	return m.ShortARN

@@ -112,8 +112,8 @@ func (b *testBundle) expect(function string) types.EventSourceMappingConfigurati
 
 func TestTheDispatchersRunAsLongAsThisPackageSays(t *testing.T) {
 	t.Parallel()
-	b := setup(t, ShortRun, false)
-	for function, want := range map[string]time.Duration{b.ShortARN: ShortRun, b.LongARN: LongRun} {
+	b := setup(t, queue.ShortRun, false)
+	for function, want := range map[string]time.Duration{b.ShortARN: queue.ShortRun, b.LongARN: queue.LongRun} {
 		described, err := b.client.GetFunctionConfiguration(t.Context(), &lambda.GetFunctionConfigurationInput{FunctionName: &function})
 		if err != nil {
 			t.Fatal(err)
@@ -126,7 +126,7 @@ func TestTheDispatchersRunAsLongAsThisPackageSays(t *testing.T) {
 
 func TestAQueueIsMappedOnceOnTheFunctionThatSuitsIt(t *testing.T) {
 	t.Parallel()
-	b := setup(t, ShortRun, false)
+	b := setup(t, queue.ShortRun, false)
 	for range 2 {
 		if err := b.Put(t.Context(), b.queue); err != nil {
 			t.Fatal(err)
@@ -138,7 +138,7 @@ func TestAQueueIsMappedOnceOnTheFunctionThatSuitsIt(t *testing.T) {
 		t.Errorf("got %+v", mapping)
 	}
 
-	b.queue.VisibilityTimeout = LongRun
+	b.queue.VisibilityTimeout = queue.LongRun
 	if err := b.Put(t.Context(), b.queue); err != nil {
 		t.Fatal(err)
 	}
@@ -155,11 +155,11 @@ func TestAQueueIsMappedOnceOnTheFunctionThatSuitsIt(t *testing.T) {
 
 func TestTheOtherFunctionsMappingGoesFirst(t *testing.T) {
 	t.Parallel()
-	b := setup(t, ShortRun, false)
+	b := setup(t, queue.ShortRun, false)
 	if err := b.Put(t.Context(), b.queue); err != nil {
 		t.Fatal(err)
 	}
-	b.queue.VisibilityTimeout, b.Patience = LongRun, 0
+	b.queue.VisibilityTimeout, b.Patience = queue.LongRun, 0
 	b.states.next = []string{"Deleting"}
 	if err := b.Put(t.Context(), b.queue); !errors.Is(err, ErrPending) {
 		t.Errorf("got %v", err)
@@ -169,7 +169,7 @@ func TestTheOtherFunctionsMappingGoesFirst(t *testing.T) {
 
 func TestAFIFOQueueIsReadOneByOne(t *testing.T) {
 	t.Parallel()
-	b := setup(t, ShortRun, true)
+	b := setup(t, queue.ShortRun, true)
 	if err := b.Put(t.Context(), b.queue); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestAFIFOQueueIsReadOneByOne(t *testing.T) {
 
 func TestWhatSomebodyChangedIsSetRight(t *testing.T) {
 	t.Parallel()
-	b := setup(t, ShortRun, false)
+	b := setup(t, queue.ShortRun, false)
 	if err := b.Put(t.Context(), b.queue); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestWhatSomebodyChangedIsSetRight(t *testing.T) {
 
 func TestOthersMappingsOfTheQueueAreLeftAlone(t *testing.T) {
 	t.Parallel()
-	b := setup(t, ShortRun, false)
+	b := setup(t, queue.ShortRun, false)
 	_, err := b.client.CreateEventSourceMapping(t.Context(), &lambda.CreateEventSourceMappingInput{
 		EventSourceArn: &b.queue.ARN, FunctionName: aws.String(mototest.Environment(t, "reconcile")["DISPATCH_SCHEDULE_ARN"]),
 	})
@@ -226,7 +226,7 @@ func TestLambdaIsWaitedForAndItsTroubleIsTold(t *testing.T) {
 		"Disabled: The queue was deleted":    "AWS Lambda has stopped reading the queue: The queue was deleted",
 		"Failed: Access to the queue denied": "AWS Lambda cannot read the queue: Failed: Access to the queue denied",
 	} {
-		b := setup(t, ShortRun, false)
+		b := setup(t, queue.ShortRun, false)
 		if err := b.Put(t.Context(), b.queue); err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +251,7 @@ func TestLambdaIsWaitedForAndItsTroubleIsTold(t *testing.T) {
 
 func TestWhatLambdaRefusesIsTold(t *testing.T) {
 	t.Parallel()
-	b := setup(t, ShortRun, false)
+	b := setup(t, queue.ShortRun, false)
 	b.LongARN, b.ShortARN = b.ShortARN, b.LongARN // the queue hides messages for 900 s
 	b.Concurrency = 1
 	err := b.Put(t.Context(), b.queue)

@@ -44,6 +44,14 @@ type Queue struct {
 	FIFO        bool
 }
 
+// How long a dispatcher of mapped queues runs at most: the Timeout of the two
+// functions in template.yaml. Lambda refuses a mapping on a queue whose visibility
+// timeout is shorter than that.
+const (
+	ShortRun = 30 * time.Second
+	LongRun  = 900 * time.Second
+)
+
 // Problem is why a queue cannot be used, in the words of the trigger's owner, who
 // alone can repair it. It holds no secret.
 type Problem struct{ Message string }

@@ -49,7 +49,6 @@ type testBundle struct {
 	t     *testing.T
 	shard string
 	nats  *natsd.Server
-	conn  *nats.Conn
 	to    container.Container
 	dead  string // the dead-letter queue's URL
 
