@@ -73,18 +73,19 @@ func (w *world) logged() string {
 	return w.logs.String()
 }
 
-// start starts a local cloud whose clock is off by shift.
-func start(shift time.Duration) (*world, error) {
+// start starts a local cloud whose clock is off by shift, and whose runs of the
+// relay last that long; 0 is as long as on AWS.
+func start(shift, relayTime time.Duration) (*world, error) {
 	w := &world{shift: shift}
 	w.Cloud = &cloud.Cloud{
 		Root: "../..", Python: moto.Python(), Address: "127.0.0.1:0", Now: w.now,
-		RetryDelay: 50 * time.Millisecond, Log: w.log,
+		RetryDelay: 50 * time.Millisecond, RelayTime: relayTime, Log: w.log,
 	}
 	return w, w.Start(context.Background())
 }
 
 // shared is the cloud of all tests that can live with others beside them.
-var shared = sync.OnceValues(func() (*world, error) { return start(0) })
+var shared = sync.OnceValues(func() (*world, error) { return start(0, 0) })
 
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))

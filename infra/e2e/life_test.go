@@ -149,7 +149,7 @@ func TestScheduleThatRestrictsBothDaysIsTwoSchedulesAndOneCall(t *testing.T) {
 	t.Parallel()
 	// Monday the 1st of February 2027 begins in Paris.
 	midnight := time.Date(2027, 1, 31, 23, 0, 0, 0, time.UTC)
-	w, err := start(time.Until(midnight.Add(-10 * time.Minute)))
+	w, err := start(time.Until(midnight.Add(-10*time.Minute)), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

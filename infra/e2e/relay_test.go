@@ -119,7 +119,7 @@ func (w *world) environmentOf(link string) string {
 // it kills is nobody else's.
 func TestAStreamLosesNothingWhenTheRelayIsKilled(t *testing.T) {
 	t.Parallel()
-	w, err := start(0)
+	w, err := start(0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,4 +163,52 @@ func TestAStreamLosesNothingWhenTheRelayIsKilled(t *testing.T) {
 		}
 	}
 	t.Logf("%d messages, %d calls failed by chance, %d were taken twice: they were under way when the relay was killed", messages, target.failures, doubles)
+}
+
+// TestTheWatchdogBringsSuccessors has a cloud of its own, in which runs of the relay
+// are short.
+func TestTheWatchdogBringsSuccessors(t *testing.T) {
+	t.Parallel()
+	w, err := start(0, 15*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	b := setupIn(t, w)
+	target := newFlaky(t, 1<<30) // not flaky
+	b.containerID = b.createContainer(map[string]any{"name": "c", "public_endpoint": "http://" + target.address})
+	b.expectReady(b.createNATS("n", b.NATSURL(), "s", "").ID)
+	conn := b.connect(b.NATSURL())
+	claims := table.Claims{Client: dynamodb.NewFromConfig(b.AWSConfig()), Table: b.Function("sweep").Environment["CLAIMS_TABLE"]}
+	holders, published, looks := map[string]bool{}, 0, 0
+	b.eventually("three runs have followed each other", func() bool {
+		for range 20 {
+			if err := conn.Publish("s", []byte(strconv.Itoa(published))); err != nil {
+				t.Fatal(err)
+			}
+			published++
+		}
+		if looks++; looks%20 == 0 { // every second or so
+			b.nextMinute()
+			b.nextMinute()
+		}
+		lease, err := claims.Lease(t.Context(), "0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lease.Holder != "" {
+			holders[lease.Holder] = true
+		}
+		return len(holders) > 3
+	})
+	if err := conn.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("all are delivered", func() bool { return target.count() == published })
+	target.mu.Lock()
+	defer target.mu.Unlock()
+	if len(target.order) != published {
+		t.Errorf("%d messages were taken %d times", published, len(target.order))
+	}
+	t.Logf("%d messages over %d runs", published, len(holders))
 }

@@ -72,7 +72,7 @@ func run(ctx context.Context) error {
 	if err := writeSAM(filepath.Join(".local", "sam-env.json"), c); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, welcome, c.APIURL(), c.AWSEndpoint(), demo.url, path)
+	fmt.Fprintf(out, welcome, c.APIURL(), c.AWSEndpoint(), c.NATSURL(), demo.url, path)
 
 	select {
 	case <-ctx.Done():
@@ -88,6 +88,7 @@ Container Triggers is running; Ctrl-C stops it.
 
   API             %s
   AWS             %s
+  NATS            %s
   demo container  %s, called by a trigger at every full minute: watch it here
 
 In another terminal:
