@@ -183,9 +183,9 @@ func TestSecretsAreInNoAnswerLogOrRow(t *testing.T) {
 		t.Errorf("the private container did not get its token")
 	}
 	queue := note(b.do(http.MethodPost, regional+"/triggers", fmt.Sprintf(`{"name":"q","container_id":%q,"sqs_config":{
-		"endpoint":"https://sqs.example","access_key_id":"AK","secret_access_key":%q,"queue_url":"https://sqs.example/1/q"}}`, b.containerID, key), nil))
+		"endpoint":"http://127.0.0.1:1","access_key_id":"AK","secret_access_key":%q,"queue_url":"http://127.0.0.1:1/1/q"}}`, b.containerID, key), nil))
 	subject := note(b.do(http.MethodPost, regional+"/triggers", fmt.Sprintf(`{"name":"n","container_id":%q,"nats_config":{
-		"server_urls":["nats://n.example"],"subject":"s","credentials_file_content":%q}}`, b.containerID, credentials), nil))
+		"server_urls":["nats://127.0.0.1:1"],"subject":"s","credentials_file_content":%q}}`, b.containerID, credentials), nil))
 	for _, created := range []response{queue, subject} {
 		if created.status != http.StatusOK {
 			t.Fatalf("got %d %s", created.status, created.text)

@@ -34,7 +34,7 @@ func TestListKnowsEveryOrderFilterAndPage(t *testing.T) {
 	}
 	created, err := b.api.CreateTrigger(&container.CreateTriggerRequest{
 		ContainerID: other, Name: "bravo",
-		NatsConfig: &container.CreateTriggerRequestNATSConfig{ServerURLs: []string{"nats://n:4222"}, Subject: "a.>"},
+		NatsConfig: &container.CreateTriggerRequestNATSConfig{ServerURLs: []string{"nats://127.0.0.1:1"}, Subject: "a.>"},
 	})
 	if err != nil {
 		t.Fatal(err)

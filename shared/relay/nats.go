@@ -70,7 +70,6 @@ type natsSource struct {
 	// countedOf is how many dropped messages of sub are counted.
 	countedOf int
 	stream    string // "" for core NATS
-	consumer  jetstream.Consumer
 }
 
 // openNATS begins to connect and subscribe. What becomes of it the holding is told
@@ -356,12 +355,30 @@ func (s *natsSource) consumeStream(ctx context.Context, stream string) error {
 	}
 	consume, err := consumer.Consume(func(m jetstream.Msg) {
 		s.take(func() { s.deliverStream(m) })
-	}, jetstream.PullMaxMessagesWithBytesLimit(s.Concurrency, maxPendingBytes))
+	}, jetstream.PullMaxMessagesWithBytesLimit(s.Concurrency, maxPendingBytes), jetstream.ConsumeErrHandler(s.consumeError))
 	if err != nil {
 		return fmt.Errorf("consuming the stream %s: %w", stream, err)
 	}
-	s.stream, s.consumer, s.consume = stream, consumer, consume
+	s.stream, s.consume = stream, consume
 	return nil
+}
+
+// consumeError is told of what goes wrong with a consumer. One that somebody
+// deleted is made anew.
+func (s *natsSource) consumeError(gone jetstream.ConsumeContext, err error) {
+	if !errors.Is(err, jetstream.ErrConsumerDeleted) && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return // the client goes on by itself
+	}
+	s.log.WarnContext(s.ctx, "the consumer was deleted at the server", "trigger_id", s.id)
+	go func() { // the client waits for this handler
+		s.subMu.Lock()
+		defer s.subMu.Unlock()
+		if s.consume == gone {
+			s.consume.Stop()
+			s.consume = nil
+			s.wake()
+		}
+	}()
 }
 
 // deliverStream makes a call, and tells JetStream what became of it.
@@ -444,6 +461,9 @@ func (s *natsSource) forget() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), askTimeout)
 	defer cancel()
 	js, err := jetstream.New(s.conn)
+	if err == nil && !s.conn.IsConnected() {
+		err = nats.ErrDisconnected
+	}
 	if err == nil && s.stream == "" {
 		// It may be of an earlier run.
 		s.stream, err = s.findStream(ctx)

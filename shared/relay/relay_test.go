@@ -304,6 +304,20 @@ func (b *testBundle) publish(conn *nats.Conn, subject string, bodies ...string) 
 	}
 }
 
+// stream makes a stream that holds a subject.
+func (b *testBundle) stream(subject string) (jetstream.JetStream, jetstream.Stream) {
+	b.t.Helper()
+	js, err := jetstream.New(b.publisher())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	stream, err := js.CreateStream(b.t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{subject}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return js, stream
+}
+
 func numbers(from, to int) (bodies []string) {
 	for i := from; i < to; i++ {
 		bodies = append(bodies, strconv.Itoa(i))
@@ -549,15 +563,7 @@ func TestAnUpdateIsSeenByThatTriggerAlone(t *testing.T) {
 func TestAStreamLosesNothing(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	conn := b.publisher()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	js, stream := b.stream("orders.>")
 	publish := func(from, to int) {
 		for _, body := range numbers(from, to) {
 			if _, err := js.Publish(t.Context(), "orders.new", []byte(body)); err != nil {
@@ -605,17 +611,30 @@ func TestAStreamLosesNothing(t *testing.T) {
 	b.ended(run)
 }
 
+func TestAConsumerThatSomebodyDeletedIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	js, stream := b.stream("s")
+	id := b.create("s", "")
+	b.start(10 * time.Minute)
+	b.ready(id)
+	if err := stream.DeleteConsumer(t.Context(), "trigger-"+id); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the consumer is there again", func() bool {
+		_, err := stream.Consumer(t.Context(), "trigger-"+id)
+		return err == nil
+	})
+	if _, err := js.Publish(t.Context(), "s", []byte("m")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("it arrives", func() bool { return b.count() == 1 })
+}
+
 func TestADeletionReachesWhatAnEarlierRunLeftBehind(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	js, err := jetstream.New(b.publisher())
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, stream := b.stream("s")
 	id := b.create("s", "")
 	run := b.start(10 * time.Minute)
 	b.ready(id)
