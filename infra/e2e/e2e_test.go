@@ -255,6 +255,18 @@ func (b *testBundle) wait(id string) *container.Trigger {
 	return settled
 }
 
+// delete deletes a trigger and waits until it is gone.
+func (b *testBundle) delete(id string) {
+	b.t.Helper()
+	if _, err := b.api.DeleteTrigger(&container.DeleteTriggerRequest{TriggerID: id}); err != nil {
+		b.t.Fatal(err)
+	}
+	b.eventually("the trigger is gone", func() bool {
+		_, err := b.api.GetTrigger(&container.GetTriggerRequest{TriggerID: id})
+		return isNotFound(err)
+	})
+}
+
 // nextCall waits for the container's next call.
 func (b *testBundle) nextCall() call {
 	b.t.Helper()

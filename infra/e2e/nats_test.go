@@ -75,11 +75,5 @@ func TestMessagesOfASubjectReachTheContainer(t *testing.T) {
 		t.Errorf("got %q", c.body)
 	}
 
-	if _, err := b.api.DeleteTrigger(&container.DeleteTriggerRequest{TriggerID: id}); err != nil {
-		t.Fatal(err)
-	}
-	b.eventually("the trigger is gone", func() bool {
-		_, err := b.api.GetTrigger(&container.GetTriggerRequest{TriggerID: id})
-		return isNotFound(err)
-	})
+	b.delete(id)
 }

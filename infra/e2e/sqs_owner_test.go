@@ -247,13 +247,7 @@ func TestATriggerFollowsItsConfigFromQueueToQueue(t *testing.T) {
 		t.Errorf("got %q", c.body)
 	}
 
-	if _, err := b.api.DeleteTrigger(&container.DeleteTriggerRequest{TriggerID: id}); err != nil {
-		t.Fatal(err)
-	}
-	b.eventually("the trigger is gone", func() bool {
-		_, err := b.api.GetTrigger(&container.GetTriggerRequest{TriggerID: id})
-		return isNotFound(err)
-	})
+	b.delete(id)
 	if to.claimant() != "" || len(to.mappedOn()) > 0 {
 		t.Errorf("of the deleted trigger there is left: claim %q, mappings %v", to.claimant(), to.mappedOn())
 	}

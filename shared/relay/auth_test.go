@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -196,6 +197,26 @@ func TestAServerThatCannotBeReachedIsToldAndReachedWhenItComes(t *testing.T) {
 	if got := b.get(id).Status; got != trigger.Error {
 		t.Errorf("got %s", got)
 	}
+}
+
+func TestAServerThatDoesNotAnswerHoldsNoOtherTriggerUp(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // connections wait in its queue
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	stuck := b.createOn("nats://"+silent.Addr().String(), "s", "")
+	id := b.create("s", "")
+	b.start(10 * time.Minute)
+	b.ready(id)
+	b.update(id, `{"nats_config":{"subject":"t"}}`)
+	b.ready(id)
+	if got := b.get(stuck).Status; got != trigger.Creating {
+		t.Errorf("the other one was waited for: it is %s", got)
+	}
+	b.inError(stuck, "does not answer in time")
 }
 
 func TestPrivateServersAreNotReachedUnlessTheDeploymentAllowsThem(t *testing.T) {

@@ -100,14 +100,16 @@ func openNATS(h *holding, config trigger.NATS, credentials secret.Text) source {
 	}
 	ctx, cancel := context.WithCancel(h.ctx)
 	s.cancel = cancel
-	conn, err := nats.Connect(strings.Join(config.ServerURLs, ","), options...)
-	if err != nil {
-		cancel()
-		h.report(explain(err))
-		return nothing{}
-	}
-	s.conn = conn
-	s.loop.Go(func() { s.subscribing(ctx) })
+	s.loop.Go(func() {
+		// The first try is waited for, however long a server takes.
+		conn, err := nats.Connect(strings.Join(config.ServerURLs, ","), options...)
+		if err != nil {
+			h.report(explain(err))
+			return
+		}
+		s.conn = conn
+		s.subscribing(ctx)
+	})
 	return s
 }
 
@@ -419,6 +421,9 @@ func (s *natsSource) deliverStream(m jetstream.Msg) {
 func (s *natsSource) close(forget bool) {
 	s.cancel()
 	s.loop.Wait()
+	if s.conn == nil {
+		return
+	}
 	s.count()
 	s.subMu.Lock()
 	defer s.subMu.Unlock()

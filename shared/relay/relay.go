@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"containertriggers/shared/invoke"
 	"containertriggers/shared/queue"
 	"containertriggers/shared/table"
@@ -34,8 +36,8 @@ const (
 	handOver = 150 * time.Second
 	// idleAfter is how many looks without a trigger end a run.
 	idleAfter = 5
-	// changesAtOnce is how many changed triggers are worked on at the same time.
-	changesAtOnce = 16
+	// readsAtOnce is how many changed triggers are read at the same time.
+	readsAtOnce = 16
 )
 
 // Relay runs one shard.
@@ -67,7 +69,7 @@ func (r *Relay) Run(ctx context.Context, shard, holder string, stop <-chan struc
 		log.InfoContext(ctx, "nothing to do: the shard has a relay")
 		return nil
 	}
-	run := &run{Relay: r, shard: shard, holder: holder, held: map[string]*holding{}, log: log}
+	run := &run{Relay: r, shard: shard, holder: holder, held: map[string]*holding{}, leaving: map[string]bool{}, log: log}
 	every, ending, last := times(ctx, r.Now())
 	// Deliveries outlive what ends the run, but not the function.
 	deliveries, cancel := context.WithDeadline(context.WithoutCancel(ctx), last)
@@ -119,6 +121,12 @@ type run struct {
 	deliveries    context.Context
 	held          map[string]*holding // by the trigger's ID
 	idle          int
+
+	// What is let go drains beside the loop, which must not wait for slow containers
+	// or servers: it has a lease to renew.
+	draining  sync.WaitGroup
+	leavingMu sync.Mutex
+	leaving   map[string]bool // triggers that are being taken from the shard
 }
 
 // loop follows the shard's triggers until there is a reason to end.
@@ -178,80 +186,88 @@ func (r *run) follow(ctx context.Context) error {
 		r.idle = 0
 	}
 	present := make(map[string]bool, len(listed))
-	var (
-		changes sync.WaitGroup
-		mu      sync.Mutex
-		changed = map[string]*holding{}
-		limit   = make(chan struct{}, changesAtOnce)
-	)
+	var changed []table.Relayed
 	for _, entry := range listed {
 		present[entry.ID] = true
 		current := r.held[entry.ID]
-		if current != nil && entry.Status != trigger.Deleting && current.generation == entry.Generation {
-			if entry.ObservedGeneration != entry.Generation {
-				current.resettle()
-			}
-			continue
+		switch {
+		case current == nil || entry.Status == trigger.Deleting || current.generation != entry.Generation:
+			changed = append(changed, entry)
+		case entry.ObservedGeneration != entry.Generation:
+			current.resettle()
 		}
-		limit <- struct{}{}
-		changes.Go(func() {
-			defer func() { <-limit }()
-			next := r.change(ctx, entry, current)
-			mu.Lock()
-			defer mu.Unlock()
-			changed[entry.ID] = next
-		})
 	}
 	for id, current := range r.held {
 		if !present[id] {
-			mu.Lock()
-			changed[id] = nil
-			mu.Unlock()
-			changes.Go(func() { current.close(false) })
-		}
-	}
-	changes.Wait()
-	for id, next := range changed {
-		if next == nil {
 			delete(r.held, id)
-		} else {
-			r.held[id] = next
+			r.draining.Go(func() { current.close(false) })
 		}
 	}
-	return nil
+	found := make([]*target.Target, len(changed))
+	var reads errgroup.Group
+	reads.SetLimit(readsAtOnce)
+	for i, entry := range changed {
+		reads.Go(func() (err error) {
+			if found[i], err = r.Find(ctx, entry.ID, entry.ContainerID, nil); errors.Is(err, table.ErrNotFound) {
+				return nil
+			}
+			return err
+		})
+	}
+	err = reads.Wait() // of those that could not be read the next look is another try
+	for i, entry := range changed {
+		if found[i] != nil && found[i].Trigger.Relay == r.shard { // else the index lags
+			r.change(entry.ID, found[i])
+		}
+	}
+	return err
 }
 
-// change carries out one trigger's change, and gives what is held of it then.
-func (r *run) change(ctx context.Context, entry table.Relayed, current *holding) *holding {
-	found, err := r.Find(ctx, entry.ID, entry.ContainerID, nil)
+// change carries out one trigger's change.
+func (r *run) change(id string, found *target.Target) {
+	current := r.held[id]
 	switch {
-	case errors.Is(err, table.ErrNotFound) || err == nil && found.Trigger.Status == trigger.Deleting:
-		if err == nil && current == nil {
-			// What it left behind at a server has to be removed all the same.
-			current = r.hold(found)
-		}
-		if current != nil {
-			current.close(true)
-		}
-		if err := r.Triggers.SetRelay(ctx, entry.ID, ""); err != nil {
-			r.log.WarnContext(ctx, "letting a trigger go failed", "trigger_id", entry.ID, "error", err)
-		}
-		return nil
-	case err != nil:
-		r.log.WarnContext(ctx, "reading a trigger failed", "trigger_id", entry.ID, "error", err)
-		return current
-	case found.Trigger.Relay != r.shard:
-		return current // the index lags
+	case found.Trigger.Status == trigger.Deleting:
+		delete(r.held, id)
+		r.leave(current, found)
 	case current != nil && current.sameSource(found.Trigger):
 		current.adopt(found)
-		return current
+	default:
+		next := r.hold(found)
+		r.held[id] = next
+		if current != nil {
+			r.draining.Go(func() {
+				next.known(r.deliveries) // the one is there before the other goes
+				current.replacedBy(next)
+			})
+		}
 	}
-	next := r.hold(found)
-	if current != nil {
-		next.known(ctx) // so that the one is there before the other goes
-		current.replacedBy(next)
+}
+
+// leave takes a trigger that is being deleted from the shard, once its subscription
+// is drained and what it left at a server is removed; that may be of an earlier
+// run.
+func (r *run) leave(current *holding, found *target.Target) {
+	id := found.Trigger.ID
+	r.leavingMu.Lock()
+	defer r.leavingMu.Unlock()
+	if r.leaving[id] {
+		return
 	}
-	return next
+	r.leaving[id] = true
+	r.draining.Go(func() {
+		if current == nil {
+			current = r.hold(found)
+			current.known(r.deliveries)
+		}
+		current.close(true)
+		if err := r.Triggers.SetRelay(r.deliveries, id, ""); err != nil {
+			r.log.Warn("letting a trigger go failed", "trigger_id", id, "error", err)
+		}
+		r.leavingMu.Lock()
+		defer r.leavingMu.Unlock()
+		delete(r.leaving, id)
+	})
 }
 
 // settled waits until each subscription is there, or is known not to come.
@@ -265,9 +281,8 @@ func (r *run) settled(ctx context.Context) {
 
 // close drains all subscriptions.
 func (r *run) close() {
-	var work sync.WaitGroup
 	for _, h := range r.held {
-		work.Go(func() { h.close(false) })
+		r.draining.Go(func() { h.close(false) })
 	}
-	work.Wait()
+	r.draining.Wait()
 }
