@@ -18,8 +18,9 @@ run: build ## Run everything on this machine: the API, the sources, a demo conta
 	@go build -o .build/local ./infra/local
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && exec .build/local
 
+# Most of the tests' time is waiting: more of them at once than there are cores.
 test: build ## Run all tests
-	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && go test -race ./...
+	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && go test -race -parallel 4 ./...
 
 bench: build ## Measure the relay and the functions' starts, each against its floor
 	@$(GOBUILD) -o .build/bin/ ./infra/bench ./infra/bench/floor ./infra/bench/hello

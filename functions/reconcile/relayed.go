@@ -21,8 +21,8 @@ type relayed struct {
 // is [errRelays] when that is done.
 func (r relayed) Apply(ctx context.Context, t trigger.Trigger) error {
 	of := shard.Of(t.ID, r.shards)
-	if t.Relay != of {
-		if err := r.triggers.SetRelay(ctx, t.ID, of); err != nil {
+	if t.Relay != of || t.RelayGeneration != t.Generation {
+		if err := r.triggers.SetRelay(ctx, t.ID, of, t.Generation); err != nil {
 			return err
 		}
 	}
@@ -50,5 +50,5 @@ func (r relayed) takeBack(ctx context.Context, t trigger.Trigger) error {
 	if t.Relay == "" {
 		return nil
 	}
-	return r.triggers.SetRelay(ctx, t.ID, "")
+	return r.triggers.UnsetRelay(ctx, t.ID)
 }

@@ -21,6 +21,9 @@ import (
 type source interface {
 	// count counts what was dropped since it was asked last.
 	count()
+	// retire keeps the subscription, but makes no new one: another config is about
+	// to have it.
+	retire()
 	// close stops receiving and returns when all that was received is dealt with.
 	// To forget is to remove what is kept for the trigger at the server, too.
 	close(forget bool)
@@ -84,6 +87,7 @@ func (r *run) hold(found *target.Target) *holding {
 type nothing struct{}
 
 func (nothing) count()     {}
+func (nothing) retire()    {}
 func (nothing) close(bool) {}
 
 // report tells the state of the source: "" when it works, else why it does not.
@@ -174,7 +178,7 @@ func (h *holding) tell() {
 		return
 	}
 	found, err := h.Find(h.ctx, h.id, h.target.Load().Container.ID, h.target.Load())
-	if err == nil && found.Trigger.Generation == generation && found.Trigger.Status != trigger.Deleting {
+	if err == nil && found.Trigger.Generation == generation && found.Trigger.Status != trigger.Deleting && h.has(found.Trigger) {
 		h.target.Store(found)
 		if err = h.Triggers.Settle(h.ctx, found.Trigger, state, h.Now()); err == nil {
 			h.refresh(h.ctx)

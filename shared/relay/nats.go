@@ -43,8 +43,14 @@ const (
 	maxPendingBytes = 16 << 20
 	// keepEvery is how often JetStream hears that a call is still under way; it
 	// gives the message to nobody else for ackWait from then on.
-	keepEvery = 10 * time.Second
+	keepEvery = 5 * time.Second
 	ackWait   = 3 * keepEvery
+	// fetchTime is how long JetStream is asked to wait for messages, and so how long
+	// a hand-over may have to.
+	fetchTime = 3 * time.Second
+	// maxAckPending is how many messages may be under way or wait for their next
+	// try. Beyond that JetStream hands out nothing new.
+	maxAckPending = 10_000
 )
 
 // natsSource is the subscription of a NATS trigger.
@@ -52,6 +58,9 @@ type natsSource struct {
 	*holding
 	config trigger.NATS
 	conn   *nats.Conn
+	// taking ends when nothing more is to be taken, by cancel; loop waits for what
+	// takes.
+	taking context.Context
 	cancel context.CancelFunc
 	loop   sync.WaitGroup
 	// work hands calls to the goroutines that make them, until all is handed out;
@@ -63,10 +72,10 @@ type natsSource struct {
 	refused chan error
 	woken   chan struct{}
 
-	subMu   sync.Mutex
-	sub     *nats.Subscription
-	closed  <-chan struct{} // of sub
-	consume jetstream.ConsumeContext
+	subMu    sync.Mutex
+	sub      *nats.Subscription
+	closed   <-chan struct{} // of sub
+	consumer jetstream.Consumer
 	// countedOf is how many dropped messages of sub are counted.
 	countedOf int
 	stream    string // "" for core NATS
@@ -98,8 +107,7 @@ func openNATS(h *holding, config trigger.NATS, credentials secret.Text) source {
 	if credentials != "" {
 		options = append(options, nats.UserCredentialBytes([]byte(credentials)))
 	}
-	ctx, cancel := context.WithCancel(h.ctx)
-	s.cancel = cancel
+	s.taking, s.cancel = context.WithCancel(h.ctx)
 	s.loop.Go(func() {
 		// The first try is waited for, however long a server takes.
 		conn, err := nats.Connect(strings.Join(config.ServerURLs, ","), options...)
@@ -108,7 +116,7 @@ func openNATS(h *holding, config trigger.NATS, credentials secret.Text) source {
 			return
 		}
 		s.conn = conn
-		s.subscribing(ctx)
+		s.subscribing(s.taking)
 	})
 	return s
 }
@@ -188,7 +196,7 @@ func (s *natsSource) subscribing(ctx context.Context) {
 func (s *natsSource) subscribe(ctx context.Context) error {
 	s.subMu.Lock()
 	defer s.subMu.Unlock()
-	if s.consume != nil || s.sub != nil && s.sub.IsValid() {
+	if s.consumer != nil || s.sub != nil && s.sub.IsValid() {
 		select {
 		case err := <-s.refused: // the server took the permission back
 			s.unsubscribe()
@@ -350,37 +358,60 @@ func (s *natsSource) consumeStream(ctx context.Context, stream string) error {
 		Durable: s.group(), Description: "Container Triggers", FilterSubject: s.config.Subject,
 		// From the trigger's creation on; each update keeps the place.
 		DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: s.Concurrency,
+		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: maxAckPending,
 	})
 	if err != nil {
 		return fmt.Errorf("making a consumer of the stream %s: %w", stream, err)
 	}
-	consume, err := consumer.Consume(func(m jetstream.Msg) {
-		s.take(func() { s.deliverStream(m) })
-	}, jetstream.PullMaxMessagesWithBytesLimit(s.Concurrency, maxPendingBytes), jetstream.ConsumeErrHandler(s.consumeError))
-	if err != nil {
-		return fmt.Errorf("consuming the stream %s: %w", stream, err)
-	}
-	s.stream, s.consume = stream, consume
+	s.stream, s.consumer = stream, consumer
+	s.loop.Go(func() { s.fetching(consumer) })
 	return nil
 }
 
-// consumeError is told of what goes wrong with a consumer. One that somebody
-// deleted is made anew.
-func (s *natsSource) consumeError(gone jetstream.ConsumeContext, err error) {
-	if !errors.Is(err, jetstream.ErrConsumerDeleted) && !errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return // the client goes on by itself
-	}
-	s.log.WarnContext(s.ctx, "the consumer was deleted at the server", "trigger_id", s.id)
-	go func() { // the client waits for this handler
-		s.subMu.Lock()
-		defer s.subMu.Unlock()
-		if s.consume == gone {
-			s.consume.Stop()
-			s.consume = nil
-			s.wake()
+// fetching asks for as many messages as there are free slots, so that none waits
+// in memory for its call, unknown to JetStream, and comes again meanwhile.
+func (s *natsSource) fetching(consumer jetstream.Consumer) {
+	for s.taking.Err() == nil {
+		s.slots <- struct{}{}
+		free := 1
+		for more := true; more && free < s.Concurrency; {
+			select {
+			case s.slots <- struct{}{}:
+				free++
+			default:
+				more = false
+			}
 		}
-	}()
+		batch, err := consumer.Fetch(free, jetstream.FetchMaxWait(fetchTime))
+		if err == nil {
+			// To the end, even when the source is being closed: they are fetched.
+			for m := range batch.Messages() {
+				free--
+				s.calls.Go(func() {
+					defer func() { <-s.slots }()
+					s.deliverStream(m)
+				})
+			}
+			err = batch.Error()
+		}
+		for range free {
+			<-s.slots
+		}
+		switch {
+		case errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, nats.ErrNoResponders):
+			s.log.WarnContext(s.ctx, "the consumer was deleted at the server", "trigger_id", s.id)
+			s.subMu.Lock()
+			s.consumer = nil
+			s.subMu.Unlock()
+			s.wake() // it is made anew
+			return
+		case err != nil:
+			select { // the client reconnects
+			case <-time.After(reconnectWait):
+			case <-s.taking.Done():
+			}
+		}
+	}
 }
 
 // deliverStream makes a call, and tells JetStream what became of it.
@@ -417,6 +448,9 @@ func (s *natsSource) deliverStream(m jetstream.Msg) {
 	}
 }
 
+// retire keeps this config from making the consumer anew, which both share.
+func (s *natsSource) retire() { s.cancel() }
+
 // close drains: nothing more is asked for, what was received is delivered.
 func (s *natsSource) close(forget bool) {
 	s.cancel()
@@ -427,10 +461,6 @@ func (s *natsSource) close(forget bool) {
 	s.count()
 	s.subMu.Lock()
 	defer s.subMu.Unlock()
-	if s.consume != nil {
-		s.consume.Drain()
-		s.wait(s.consume.Closed())
-	}
 	if s.sub != nil {
 		if err := s.sub.Drain(); err == nil {
 			s.wait(s.closed)

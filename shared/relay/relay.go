@@ -216,11 +216,17 @@ func (r *run) follow(ctx context.Context) error {
 	}
 	err = reads.Wait() // of those that could not be read the next look is another try
 	for i, entry := range changed {
-		if found[i] != nil && found[i].Trigger.Relay == r.shard { // else the index lags
+		if found[i] != nil && r.has(found[i].Trigger) {
 			r.change(entry.ID, found[i])
 		}
 	}
 	return err
+}
+
+// has says whether a trigger is the shard's to hold as it is now: the index may lag,
+// and reconcile may not have decided yet what becomes of a new generation.
+func (r *run) has(t trigger.Trigger) bool {
+	return t.Relay == r.shard && (t.Status == trigger.Deleting || t.RelayGeneration == t.Generation)
 }
 
 // change carries out one trigger's change.
@@ -233,6 +239,9 @@ func (r *run) change(id string, found *target.Target) {
 	case current != nil && current.sameSource(found.Trigger):
 		current.adopt(found)
 	default:
+		if current != nil {
+			current.source.retire()
+		}
 		next := r.hold(found)
 		r.held[id] = next
 		if current != nil {
@@ -261,7 +270,7 @@ func (r *run) leave(current *holding, found *target.Target) {
 			current.known(r.deliveries)
 		}
 		current.close(true)
-		if err := r.Triggers.SetRelay(r.deliveries, id, ""); err != nil {
+		if err := r.Triggers.UnsetRelay(r.deliveries, id); err != nil {
 			r.log.Warn("letting a trigger go failed", "trigger_id", id, "error", err)
 		}
 		r.leavingMu.Lock()

@@ -164,6 +164,9 @@ func (s *sqsSource) delete(of queue.Messages, receipts []string) (err error) {
 // count has nothing to count: a queue keeps what is not taken.
 func (s *sqsSource) count() {}
 
+// retire has nothing to do: two configs may receive beside each other.
+func (s *sqsSource) retire() {}
+
 // close stops receiving and waits for what was received. A receive that is under
 // way is cut off: what SQS was about to give comes back after the visibility
 // timeout.

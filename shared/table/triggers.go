@@ -194,13 +194,18 @@ func (t Triggers) Open(ctx context.Context, after string) (open []trigger.Trigge
 	return open, next, nil
 }
 
-// SetRelay puts a trigger on a shard of the relay, or with "" on none. One that is
-// gone is left alone.
-func (t Triggers) SetRelay(ctx context.Context, id, shard string) error {
-	set, values := "REMOVE #relay", map[string]any(nil)
-	if shard != "" {
-		set, values = "SET #relay = :shard", map[string]any{"shard": shard}
-	}
+// SetRelay gives a generation of a trigger to a shard of the relay. A trigger that
+// is gone is left alone.
+func (t Triggers) SetRelay(ctx context.Context, id, shard string, generation int64) error {
+	return t.relay(ctx, id, "SET #relay = :shard, #relay_generation = :generation", map[string]any{"shard": shard, "generation": generation})
+}
+
+// UnsetRelay takes a trigger from the relay. One that is gone is left alone.
+func (t Triggers) UnsetRelay(ctx context.Context, id string) error {
+	return t.relay(ctx, id, "REMOVE #relay", nil)
+}
+
+func (t Triggers) relay(ctx context.Context, id, set string, values map[string]any) error {
 	err := t.rows().update(ctx, id, set, "attribute_exists(#id)", values)
 	if errors.Is(err, ErrSuperseded) {
 		return nil
@@ -289,7 +294,8 @@ type triggerRow struct {
 	NATS         *trigger.NATS       `json:"nats_config,omitempty"`
 	SealedSecret []byte              `json:"sealed_secret"`
 	// Relay is left out where it is empty: the key of an index must not be.
-	Relay string `json:"relay,omitempty"`
+	Relay           string `json:"relay,omitempty"`
+	RelayGeneration int64  `json:"relay_generation"`
 
 	Status             trigger.Status `json:"status"`
 	ErrorMessage       string         `json:"error_message"`
@@ -305,7 +311,7 @@ func newTriggerRow(t trigger.Trigger) triggerRow {
 		NamespaceID: t.NamespaceID, ContainerID: t.ContainerID,
 		listingKeys: newListingKeys(t.Region, t.Owner, t.CreatedAt, t.ID),
 		Name:        t.Name, Description: t.Description, Tags: t.Tags, Destination: t.Destination,
-		SourceType: t.Source(), Cron: t.Cron, SQS: t.SQS, NATS: t.NATS, SealedSecret: t.SealedSecret, Relay: t.Relay,
+		SourceType: t.Source(), Cron: t.Cron, SQS: t.SQS, NATS: t.NATS, SealedSecret: t.SealedSecret, Relay: t.Relay, RelayGeneration: t.RelayGeneration,
 		Status: t.Status, ErrorMessage: t.ErrorMessage,
 		CreatedAt: wiretime.Time(t.CreatedAt), UpdatedAt: wiretime.Time(t.UpdatedAt),
 		Generation: t.Generation, ObservedGeneration: t.ObservedGeneration,
@@ -317,7 +323,7 @@ func (r triggerRow) trigger() trigger.Trigger {
 		ID: r.ID, Region: r.Region, ContainerID: r.ContainerID,
 		Owner: container.Owner{OrganizationID: r.OrganizationID, ProjectID: r.ProjectID, NamespaceID: r.NamespaceID},
 		Name:  r.Name, Description: r.Description, Tags: r.Tags, Destination: r.Destination,
-		Cron: r.Cron, SQS: r.SQS, NATS: r.NATS, SealedSecret: r.SealedSecret, Relay: r.Relay,
+		Cron: r.Cron, SQS: r.SQS, NATS: r.NATS, SealedSecret: r.SealedSecret, Relay: r.Relay, RelayGeneration: r.RelayGeneration,
 		Status: r.Status, ErrorMessage: r.ErrorMessage,
 		CreatedAt: time.Time(r.CreatedAt), UpdatedAt: time.Time(r.UpdatedAt),
 		Generation: r.Generation, ObservedGeneration: r.ObservedGeneration,

@@ -33,8 +33,9 @@ type Trigger struct {
 	SealedSecret []byte
 
 	// Relay is the shard of the relay that holds the source's subscription, empty
-	// where none is to.
-	Relay string
+	// where none is to; RelayGeneration the generation that it is to hold.
+	Relay           string
+	RelayGeneration int64
 
 	Status Status
 	// ErrorMessage tells, in the user's terms, why the trigger is in [Error] or,
