@@ -170,7 +170,7 @@ func TestAServerThatCannotBeReachedIsToldAndReachedWhenItComes(t *testing.T) {
 	url := gone.URL()
 	port := gone.Addr().String()[strings.LastIndex(gone.Addr().String(), ":")+1:]
 	gone.Close()
-	id := b.createOn(url, "s", "")
+	id := b.createOn([]string{url}, "s", "")
 	b.start(10 * time.Minute)
 	b.inError(id, "cannot connect to a server of nats_config.server_urls: it refuses connections")
 
@@ -202,12 +202,16 @@ func TestAServerThatCannotBeReachedIsToldAndReachedWhenItComes(t *testing.T) {
 func TestAServerThatDoesNotAnswerHoldsNoOtherTriggerUp(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // connections wait in its queue
-	if err != nil {
-		t.Fatal(err)
+	var silent []string
+	for range 5 { // each is waited for
+		listener, err := net.Listen("tcp", "127.0.0.1:0") // connections wait in its queue
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { listener.Close() })
+		silent = append(silent, "nats://"+listener.Addr().String())
 	}
-	t.Cleanup(func() { silent.Close() })
-	stuck := b.createOn("nats://"+silent.Addr().String(), "s", "")
+	stuck := b.createOn(silent, "s", "")
 	id := b.create("s", "")
 	b.start(10 * time.Minute)
 	b.ready(id)

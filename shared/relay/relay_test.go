@@ -152,14 +152,14 @@ func (b *testBundle) publisher(options ...nats.Option) *nats.Conn {
 // create writes a NATS trigger that is on the shard.
 func (b *testBundle) create(subject, credentials string) (id string) {
 	b.t.Helper()
-	return b.createOn(b.nats.URL(), subject, credentials)
+	return b.createOn([]string{b.nats.URL()}, subject, credentials)
 }
 
-func (b *testBundle) createOn(url, subject, credentials string) (id string) {
+func (b *testBundle) createOn(urls []string, subject, credentials string) (id string) {
 	b.t.Helper()
 	body, err := json.Marshal(map[string]any{
 		"name": "n", "container_id": b.to.ID,
-		"nats_config": map[string]any{"server_urls": []string{url}, "subject": subject, "credentials_file_content": credentials},
+		"nats_config": map[string]any{"server_urls": urls, "subject": subject, "credentials_file_content": credentials},
 	})
 	if err != nil {
 		b.t.Fatal(err)
