@@ -79,16 +79,31 @@ func relayTables(ctx context.Context, python string) error {
 		for i, f := range []figures{floor, relay} {
 			rows = append(rows, []string{
 				strconv.Itoa(one.inFlight), one.takes.String(), []string{"floor", "relay"}[i], fmt.Sprintf("%.0f", f.rate), fmt.Sprintf("%.0f us", float64(f.cpu.Nanoseconds())/1000),
-				ms(f.p50), ms(f.p99), fmt.Sprintf("%.1f MB", float64(f.peakMemory)/1e6),
+				latency(f.p50), latency(f.p99), fmt.Sprintf("%.1f MB", float64(f.peakMemory)/1e6),
 			})
 		}
 		rows = append(rows, []string{
 			strconv.Itoa(one.inFlight), one.takes.String(), "ratio", fmt.Sprintf("%.2f", relay.rate/floor.rate), fmt.Sprintf("%.2f", float64(relay.cpu)/float64(floor.cpu)),
-			fmt.Sprintf("%.2f", float64(relay.p50)/float64(floor.p50)), fmt.Sprintf("%.2f", float64(relay.p99)/float64(floor.p99)), "of ceiling " + ceiling,
+			ratio(relay.p50, floor.p50), ratio(relay.p99, floor.p99), "of ceiling " + ceiling,
 		})
 	}
 	table(fmt.Sprintf("in flight\tcontainer takes\tprogram\tmessages/s\tCPU/message\tp50 at %d/s\tp99 at %d/s\tpeak memory\t", fixedRate, fixedRate), rows)
 	return nil
+}
+
+// latency is "-" where none was measured, and so is a ratio.
+func latency(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return ms(d)
+}
+
+func ratio(relay, floor time.Duration) string {
+	if floor == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", float64(relay)/float64(floor))
 }
 
 // bench is one setting that both programs run in.
