@@ -61,23 +61,23 @@ type holding struct {
 const tendEvery = time.Second
 
 // hold begins to hold a trigger's subscription.
-func (r *run) hold(found *target.Target) *holding {
+func (r *run) hold(found reading) *holding {
+	t := found.target.Trigger
 	h := &holding{
-		run: r, id: found.Trigger.ID, generation: found.Trigger.Generation, ctx: r.deliveries,
+		run: r, id: t.ID, generation: t.Generation, ctx: r.deliveries,
 		slots: make(chan struct{}, r.Concurrency), changed: make(chan struct{}, 1), first: make(chan struct{}), ended: make(chan struct{}),
 	}
-	h.target.Store(found)
+	h.target.Store(found.target)
 	failure := ""
 	h.failure.Store(&failure)
-	secret, err := r.Sealer.Open(h.ctx, trigger.Resource, h.id, found.Trigger.SealedSecret)
 	switch {
-	case err != nil:
-		h.report("the trigger's secret could not be opened")
+	case found.sealed != nil:
+		h.report("the trigger's secret cannot be opened: give it anew")
 		h.source = nothing{}
-	case found.Trigger.NATS != nil:
-		h.source = openNATS(h, *found.Trigger.NATS, secret)
+	case t.NATS != nil:
+		h.source = openNATS(h, *t.NATS, found.secret)
 	default:
-		h.source = openSQS(h, *found.Trigger.SQS, secret)
+		h.source = openSQS(h, *t.SQS, found.secret)
 	}
 	h.tending.Go(h.tend)
 	return h

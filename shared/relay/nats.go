@@ -2,22 +2,18 @@ package relay
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
-	"containertriggers/shared/delivery"
 	"containertriggers/shared/invoke"
 	"containertriggers/shared/secret"
 	"containertriggers/shared/trigger"
@@ -41,16 +37,6 @@ const (
 	// does not wait: what comes on top is dropped, counted and told.
 	maxPending      = 32 << 10
 	maxPendingBytes = 16 << 20
-	// keepEvery is how often JetStream hears that a call is still under way; it
-	// gives the message to nobody else for ackWait from then on.
-	keepEvery = 5 * time.Second
-	ackWait   = 3 * keepEvery
-	// fetchTime is how long JetStream is asked to wait for messages, and so how long
-	// a hand-over may have to.
-	fetchTime = 3 * time.Second
-	// maxAckPending is how many messages may be under way or wait for their next
-	// try. Beyond that JetStream hands out nothing new.
-	maxAckPending = 10_000
 )
 
 // natsSource is the subscription of a NATS trigger.
@@ -71,6 +57,8 @@ type natsSource struct {
 	// refused gets the server's refusals of subscriptions.
 	refused chan error
 	woken   chan struct{}
+	// mayNotAsk says that the credentials do not permit to use JetStream.
+	mayNotAsk atomic.Bool
 
 	subMu    sync.Mutex
 	sub      *nats.Subscription
@@ -134,14 +122,16 @@ func (s *natsSource) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	case errors.Is(err, nats.ErrSlowConsumer):
 		// Told once while it lasts; count looks how many they are.
 	case errors.Is(err, nats.ErrPermissionViolation):
-		if strings.Contains(strings.ToLower(err.Error()), "subscription to") {
-			select {
-			case s.refused <- err:
-			default:
-			}
-			s.report(explain(err))
-			s.wake()
+		if !strings.Contains(strings.ToLower(err.Error()), "subscription to") {
+			s.mayNotAsk.Store(true) // what the relay publishes are questions to JetStream
+			return
 		}
+		select {
+		case s.refused <- err:
+		default:
+		}
+		s.report(explain(err))
+		s.wake()
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
 		s.report(explain(err))
 	}
@@ -307,147 +297,6 @@ func natsEvent(subject string, header nats.Header, data []byte, at time.Time) in
 	return invoke.Event{ID: header.Get(nats.MsgIdHdr), Type: eventType, Time: at, Subject: subject, Header: http.Header(header), Body: data}
 }
 
-// findStream gives the stream that holds all of the trigger's subject; "" where
-// there is none, or no JetStream that may be asked.
-func (s *natsSource) findStream(ctx context.Context) (string, error) {
-	js, err := jetstream.New(s.conn)
-	if err != nil {
-		return "", fmt.Errorf("asking for JetStream: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	streams := js.ListStreams(ctx, jetstream.WithStreamListSubject(s.config.Subject))
-	for info := range streams.Info() {
-		for _, subject := range info.Config.Subjects {
-			if covers(subject, s.config.Subject) {
-				return info.Config.Name, nil
-			}
-		}
-	}
-	// No JetStream, or none that the credentials may ask: it is core NATS then.
-	return "", nil
-}
-
-// covers says whether a stream's subject matches everything that the trigger's
-// does.
-func covers(stream, subject string) bool {
-	wide, narrow := strings.Split(stream, "."), strings.Split(subject, ".")
-	for i, token := range wide {
-		switch {
-		case i >= len(narrow):
-			return false
-		case token == ">":
-			return true
-		case narrow[i] == ">" || token != "*" && token != narrow[i]:
-			return false
-		}
-	}
-	return len(wide) == len(narrow)
-}
-
-// consumeStream takes messages of a stream through a durable consumer, which
-// keeps its place while no relay runs.
-func (s *natsSource) consumeStream(ctx context.Context, stream string) error {
-	js, err := jetstream.New(s.conn)
-	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	consumer, err := js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: s.group(), Description: "Container Triggers", FilterSubject: s.config.Subject,
-		// From the trigger's creation on; each update keeps the place.
-		DeliverPolicy: jetstream.DeliverNewPolicy, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: maxAckPending,
-	})
-	if err != nil {
-		return fmt.Errorf("making a consumer of the stream %s: %w", stream, err)
-	}
-	s.stream, s.consumer = stream, consumer
-	s.loop.Go(func() { s.fetching(consumer) })
-	return nil
-}
-
-// fetching asks for as many messages as there are free slots, so that none waits
-// in memory for its call, unknown to JetStream, and comes again meanwhile.
-func (s *natsSource) fetching(consumer jetstream.Consumer) {
-	for s.taking.Err() == nil {
-		s.slots <- struct{}{}
-		free := 1
-		for more := true; more && free < s.Concurrency; {
-			select {
-			case s.slots <- struct{}{}:
-				free++
-			default:
-				more = false
-			}
-		}
-		batch, err := consumer.Fetch(free, jetstream.FetchMaxWait(fetchTime))
-		if err == nil {
-			// To the end, even when the source is being closed: they are fetched.
-			for m := range batch.Messages() {
-				free--
-				s.calls.Go(func() {
-					defer func() { <-s.slots }()
-					s.deliverStream(m)
-				})
-			}
-			err = batch.Error()
-		}
-		for range free {
-			<-s.slots
-		}
-		switch {
-		case errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, nats.ErrNoResponders):
-			s.log.WarnContext(s.ctx, "the consumer was deleted at the server", "trigger_id", s.id)
-			s.subMu.Lock()
-			s.consumer = nil
-			s.subMu.Unlock()
-			s.wake() // it is made anew
-			return
-		case err != nil:
-			select { // the client reconnects
-			case <-time.After(reconnectWait):
-			case <-s.taking.Done():
-			}
-		}
-	}
-}
-
-// deliverStream makes a call, and tells JetStream what became of it.
-func (s *natsSource) deliverStream(m jetstream.Msg) {
-	info, err := m.Metadata()
-	if err != nil {
-		s.log.WarnContext(s.ctx, "a message without metadata", "trigger_id", s.id, "error", err)
-		return
-	}
-	event := natsEvent(m.Subject(), m.Headers(), m.Data(), info.Timestamp)
-	if event.ID == "" {
-		event.ID = fmt.Sprintf("%s/%d", info.Stream, info.Sequence.Stream)
-	}
-	keep := time.AfterFunc(keepEvery, nil)
-	keep.Stop()
-	keep = time.AfterFunc(keepEvery, func() {
-		_ = m.InProgress() // it is tried again
-		keep.Reset(keepEvery)
-	})
-	err = s.call(s.ctx, event)
-	keep.Stop()
-	if err == nil {
-		err = m.Ack()
-	} else {
-		var wanted time.Duration
-		if failure, ok := errors.AsType[*invoke.Failure](err); ok {
-			wanted = failure.RetryAfter
-		}
-		err = m.NakWithDelay(delivery.Backoff(int(info.NumDelivered), wanted))
-	}
-	if err != nil {
-		// The server sends it again after ackWait.
-		s.log.WarnContext(s.ctx, "acknowledging failed", "trigger_id", s.id, "error", err)
-	}
-}
-
 // retire keeps this config from making the consumer anew, which both share.
 func (s *natsSource) retire() { s.cancel() }
 
@@ -488,82 +337,4 @@ func (s *natsSource) wait(done <-chan struct{}) {
 	case <-done:
 	case <-time.After(putTime):
 	}
-}
-
-// forget deletes the trigger's consumer, which would hold messages back for ever in
-// some streams.
-func (s *natsSource) forget() {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), askTimeout)
-	defer cancel()
-	js, err := jetstream.New(s.conn)
-	if err == nil && !s.conn.IsConnected() {
-		err = nats.ErrDisconnected
-	}
-	if err == nil && s.stream == "" {
-		// It may be of an earlier run.
-		s.stream, err = s.findStream(ctx)
-	}
-	if err == nil && s.stream != "" {
-		err = js.DeleteConsumer(ctx, s.stream, s.group())
-	}
-	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {
-		s.log.WarnContext(ctx, "deleting the consumer failed", "trigger_id", s.id, "error", err)
-	}
-}
-
-// leftBy says whether the trigger, with its next config, has left the stream that
-// this is the consumer of.
-func (s *natsSource) leftBy(next source) bool {
-	other, ok := next.(*natsSource)
-	if !ok || s.stream == "" {
-		return false
-	}
-	other.subMu.Lock()
-	defer other.subMu.Unlock()
-	return other.stream != "" && other.stream != s.stream
-}
-
-// explain puts what keeps a subscription from working into the owner's words. It
-// holds nothing of the credentials.
-func explain(err error) string {
-	if private, ok := errors.AsType[*invoke.PrivateError](err); ok {
-		return "nats_config.server_urls: " + private.Error()
-	}
-	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
-		if lookup.IsNotFound {
-			return "nats_config.server_urls: a server's name does not resolve"
-		}
-		return "nats_config.server_urls: a server's name could not be looked up"
-	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return "nats_config.server_urls: a server's certificate is not trusted"
-	}
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return "nats_config.server_urls: a server's certificate is for another name"
-	}
-	text := strings.ToLower(err.Error())
-	var network net.Error
-	switch {
-	case errors.Is(err, nats.ErrPermissionViolation):
-		return "the NATS server does not permit the subscription (permissions violation): allow the user to subscribe to nats_config.subject"
-	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAccountAuthExpired):
-		return "the NATS server refuses the credentials, which have expired: give new ones in nats_config.credentials_file_content"
-	case errors.Is(err, nats.ErrAuthRevoked):
-		return "the NATS server refuses the credentials, which were revoked: give new ones in nats_config.credentials_file_content"
-	case errors.Is(err, nats.ErrAuthorization), strings.Contains(text, "authorization violation"), strings.Contains(text, "authentication"):
-		return "the NATS server refuses the connection (authorization violation): correct nats_config.credentials_file_content"
-	case strings.Contains(text, "nkey"), strings.Contains(text, "jwt"), strings.Contains(text, "credential"), strings.Contains(text, "seed"):
-		return "nats_config.credentials_file_content is not a credentials file, which holds a user's JWT and nkey seed"
-	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
-		return "nats_config.server_urls: one of server and URL wants TLS, and the other does not"
-	case errors.Is(err, nats.ErrInvalidConnection), errors.Is(err, nats.ErrBadSubject):
-		return "nats_config is not one to connect with: " + err.Error()
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "cannot connect to a server of nats_config.server_urls: it refuses connections"
-	case errors.Is(err, nats.ErrTimeout), errors.As(err, &network) && network.Timeout():
-		return "cannot connect to a server of nats_config.server_urls: it does not answer in time"
-	case errors.Is(err, jetstream.ErrConsumerCreate), strings.Contains(text, "consumer"):
-		return "JetStream refuses the trigger's consumer: " + strings.TrimPrefix(err.Error(), "nats: ")
-	}
-	return "cannot connect to a server of nats_config.server_urls: the connection is broken"
 }

@@ -17,8 +17,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"containertriggers/shared/awserr"
 	"containertriggers/shared/invoke"
 	"containertriggers/shared/queue"
+	"containertriggers/shared/secret"
 	"containertriggers/shared/table"
 	"containertriggers/shared/target"
 	"containertriggers/shared/trigger"
@@ -79,6 +81,7 @@ func (r *Relay) Run(ctx context.Context, shard, holder string, stop <-chan struc
 	if lease.Ending {
 		// Subscribed first: the predecessor goes on until the lease is taken.
 		if err := run.follow(ctx); err != nil {
+			run.close()
 			return err
 		}
 		run.settled(ctx)
@@ -203,24 +206,48 @@ func (r *run) follow(ctx context.Context) error {
 			r.draining.Go(func() { current.close(false) })
 		}
 	}
-	found := make([]*target.Target, len(changed))
+	found := make([]reading, len(changed))
 	var reads errgroup.Group
 	reads.SetLimit(readsAtOnce)
 	for i, entry := range changed {
+		current := r.held[entry.ID]
 		reads.Go(func() (err error) {
-			if found[i], err = r.Find(ctx, entry.ID, entry.ContainerID, nil); errors.Is(err, table.ErrNotFound) {
-				return nil
-			}
+			found[i], err = r.read(ctx, entry, current)
 			return err
 		})
 	}
-	err = reads.Wait() // of those that could not be read the next look is another try
+	err = reads.Wait() // what could not be read the next look tries again
 	for i, entry := range changed {
-		if found[i] != nil && r.has(found[i].Trigger) {
+		if found[i].target != nil {
 			r.change(entry.ID, found[i])
 		}
 	}
 	return err
+}
+
+// reading is what a changed trigger is now. The target is nil where there is
+// nothing to do.
+type reading struct {
+	target *target.Target
+	secret secret.Text
+	// sealed is why the secret cannot be opened, which trying again will not change.
+	sealed error
+}
+
+// read reads a changed trigger, and its source's secret if that has changed, too.
+func (r *run) read(ctx context.Context, entry table.Relayed, current *holding) (reading, error) {
+	found, err := r.Find(ctx, entry.ID, entry.ContainerID, nil)
+	if errors.Is(err, table.ErrNotFound) || err == nil && !r.has(found.Trigger) {
+		return reading{}, nil
+	}
+	if err != nil || current != nil && current.sameSource(found.Trigger) {
+		return reading{target: found}, err
+	}
+	opened, err := r.Sealer.Open(ctx, trigger.Resource, entry.ID, found.Trigger.SealedSecret)
+	if awserr.Transient(err) {
+		return reading{}, err
+	}
+	return reading{found, opened, err}, nil
 }
 
 // has says whether a trigger is the shard's to hold as it is now: the index may lag,
@@ -230,14 +257,14 @@ func (r *run) has(t trigger.Trigger) bool {
 }
 
 // change carries out one trigger's change.
-func (r *run) change(id string, found *target.Target) {
+func (r *run) change(id string, found reading) {
 	current := r.held[id]
 	switch {
-	case found.Trigger.Status == trigger.Deleting:
+	case found.target.Trigger.Status == trigger.Deleting:
 		delete(r.held, id)
 		r.leave(current, found)
-	case current != nil && current.sameSource(found.Trigger):
-		current.adopt(found)
+	case current != nil && current.sameSource(found.target.Trigger):
+		current.adopt(found.target)
 	default:
 		if current != nil {
 			current.source.retire()
@@ -256,8 +283,8 @@ func (r *run) change(id string, found *target.Target) {
 // leave takes a trigger that is being deleted from the shard, once its subscription
 // is drained and what it left at a server is removed; that may be of an earlier
 // run.
-func (r *run) leave(current *holding, found *target.Target) {
-	id := found.Trigger.ID
+func (r *run) leave(current *holding, found reading) {
+	id := found.target.Trigger.ID
 	r.leavingMu.Lock()
 	defer r.leavingMu.Unlock()
 	if r.leaving[id] {
