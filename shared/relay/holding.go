@@ -34,9 +34,12 @@ type holding struct {
 	*run
 	id         string
 	generation int64
-	source     source
-	slots      chan struct{}
-	ctx        context.Context // of its deliveries
+	// opened is the trigger as its source was opened with: the target may be ahead
+	// of it.
+	opened trigger.Trigger
+	source source
+	slots  chan struct{}
+	ctx    context.Context // of its deliveries
 
 	target     atomic.Pointer[target.Target]
 	refreshing sync.Mutex
@@ -64,7 +67,7 @@ const tendEvery = time.Second
 func (r *run) hold(found reading) *holding {
 	t := found.target.Trigger
 	h := &holding{
-		run: r, id: t.ID, generation: t.Generation, ctx: r.deliveries,
+		run: r, id: t.ID, generation: t.Generation, opened: t, ctx: r.deliveries,
 		slots: make(chan struct{}, r.Concurrency), changed: make(chan struct{}, 1), first: make(chan struct{}), ended: make(chan struct{}),
 	}
 	h.target.Store(found.target)
@@ -146,8 +149,7 @@ func (h *holding) adopt(found *target.Target) {
 
 // sameSource says whether a trigger has the source that is held.
 func (h *holding) sameSource(t trigger.Trigger) bool {
-	held := h.target.Load().Trigger
-	return reflect.DeepEqual(held.NATS, t.NATS) && reflect.DeepEqual(held.SQS, t.SQS) && bytes.Equal(held.SealedSecret, t.SealedSecret)
+	return reflect.DeepEqual(h.opened.NATS, t.NATS) && reflect.DeepEqual(h.opened.SQS, t.SQS) && bytes.Equal(h.opened.SealedSecret, t.SealedSecret)
 }
 
 // tend keeps the trigger's row true until the holding ends.
