@@ -1,0 +1,116 @@
+package relay
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"containertriggers/shared/trigger"
+)
+
+func TestAStreamLosesNothing(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	js, stream := b.stream("orders.>")
+	publish := func(from, to int) {
+		for _, body := range numbers(from, to) {
+			if _, err := js.Publish(t.Context(), "orders.new", []byte(body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	publish(0, 10) // from before the trigger's time: not its own
+	var mu sync.Mutex
+	tried := map[string]int{}
+	b.answers(func(body string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		if tried[body]++; tried[body] == 1 && strings.HasSuffix(body, "7") {
+			return http.StatusInternalServerError
+		}
+		return http.StatusOK
+	})
+	id := b.create("orders.*", "")
+	run := b.start(10 * time.Minute)
+	b.ready(id)
+	publish(10, 100)
+	b.eventually("all arrive, also what failed at first", func() bool { return b.count() == 90 })
+	b.end(run)
+	publish(100, 200) // while no relay runs
+	run = b.start(10 * time.Minute)
+	b.eventually("what came meanwhile arrives", func() bool { return b.count() == 190 })
+	if got := b.doubles(); got > 0 {
+		t.Errorf("%d messages were taken twice", got)
+	}
+
+	// A new subject keeps the consumer; the deletion deletes it.
+	b.update(id, `{"nats_config":{"subject":"orders.other"}}`)
+	b.eventually("the update is followed", func() bool { t := b.get(id); return t.Status == trigger.Ready && t.Settled() })
+	if info, err := stream.Consumer(t.Context(), "trigger-"+id); err != nil || info.CachedInfo().Config.FilterSubject != "orders.other" {
+		t.Errorf("got %+v, %v", info, err)
+	}
+	if _, err := b.Triggers.MarkDeleting(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the trigger is let go", func() bool { return b.get(id).Relay == "" })
+	if _, err := stream.Consumer(t.Context(), "trigger-"+id); err == nil {
+		t.Error("the consumer is still there")
+	}
+	b.ended(run)
+}
+
+func TestAConsumerThatSomebodyDeletedIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	js, stream := b.stream("s")
+	id := b.create("s", "")
+	b.start(10 * time.Minute)
+	b.ready(id)
+	if err := stream.DeleteConsumer(t.Context(), "trigger-"+id); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the consumer is there again", func() bool {
+		_, err := stream.Consumer(t.Context(), "trigger-"+id)
+		return err == nil
+	})
+	if _, err := js.Publish(t.Context(), "s", []byte("m")); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("it arrives", func() bool { return b.count() == 1 })
+}
+
+func TestADeletionReachesWhatAnEarlierRunLeftBehind(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	_, stream := b.stream("s")
+	id := b.create("s", "")
+	run := b.start(10 * time.Minute)
+	b.ready(id)
+	b.end(run)
+	if _, err := b.Triggers.MarkDeleting(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	b.start(10 * time.Minute)
+	b.eventually("the trigger is let go", func() bool { return b.get(id).Relay == "" })
+	if _, err := stream.Consumer(t.Context(), "trigger-"+id); err == nil {
+		t.Error("the consumer is still there")
+	}
+}
+
+func TestStreamsCoverSubjects(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		stream, subject string
+		want            bool
+	}{
+		{"a", "a", true}, {"a", "b", false}, {"a.b", "a", false}, {"a", "a.b", false}, {"a.*", "a.b", true}, {"a.*", "a.*", true},
+		{"a.b", "a.*", false}, {"a.>", "a.b.c", true}, {"a.>", "a.>", true}, {"a.>", "a", false}, {"a.*", "a.>", false}, {">", "a.b", true},
+		{">", ">", true}, {"*", ">", false}, {"*.b", "a.b", true}, {"*.b", "*.*", false}, {"a.*.>", "a.>", false}, {"a.*.>", "a.b.c.*", true},
+	} {
+		if got := covers(test.stream, test.subject); got != test.want {
+			t.Errorf("%s covers %s: got %t", test.stream, test.subject, got)
+		}
+	}
+}
