@@ -15,6 +15,7 @@ import (
 	"containertriggers/shared/awserr"
 	"containertriggers/shared/lifecycle"
 	"containertriggers/shared/mapping"
+	"containertriggers/shared/provision"
 	"containertriggers/shared/queue"
 	"containertriggers/shared/table"
 	"containertriggers/shared/trigger"
@@ -39,6 +40,15 @@ type function struct {
 	provisioners map[trigger.Source]provisioner
 	bus          lifecycle.Bus
 	now          func() time.Time
+}
+
+func newFunction(sources provision.Sources, triggers table.Triggers, containers table.Containers, bus lifecycle.Bus, now func() time.Time) function {
+	return function{
+		triggers: triggers, containers: containers, bus: bus, now: now,
+		provisioners: map[trigger.Source]provisioner{
+			trigger.SourceCron: sources.Schedules, trigger.SourceSQS: sources.Queues, trigger.SourceNATS: sources.Relayed,
+		},
+	}
 }
 
 // handle works on a batch of stream records. What may succeed later goes back
@@ -153,12 +163,9 @@ func (f function) reconcile(ctx context.Context, t trigger.Trigger) error {
 	return nil // the newer generation has a record of its own
 }
 
-// errRelays says that it is the relay that goes on from here.
-var errRelays = errors.New("the relay goes on")
-
 // pending says that it is not reconcile which waits for what comes next.
 func pending(err error) bool {
-	return errors.Is(err, mapping.ErrPending) || errors.Is(err, errRelays)
+	return errors.Is(err, mapping.ErrPending) || errors.Is(err, provision.ErrRelays)
 }
 
 // leave leaves a trigger as it is, in its transient status: what others take their

@@ -15,8 +15,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
-	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/google/uuid"
 
@@ -24,10 +22,9 @@ import (
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/shared/container"
 	"containertriggers/shared/lifecycle"
-	"containertriggers/shared/mapping"
-	"containertriggers/shared/queue"
+	"containertriggers/shared/provision"
+	"containertriggers/shared/provision/provisiontest"
 	"containertriggers/shared/schedule"
-	"containertriggers/shared/seal"
 	"containertriggers/shared/table"
 	"containertriggers/shared/trigger"
 )
@@ -42,7 +39,7 @@ type testBundle struct {
 	group     string
 	container container.Container
 	// sources is the provisioner of SQS triggers, endpoint where their queues are.
-	sources  queues
+	sources  provision.Queues
 	endpoint string
 }
 
@@ -63,35 +60,17 @@ func setup(t *testing.T) *testBundle {
 func newBundle(t *testing.T, cfg aws.Config) *testBundle {
 	t.Helper()
 	env := mototest.Environment(t, "reconcile")
-	db, schedules := dynamodb.NewFromConfig(cfg), scheduler.NewFromConfig(cfg)
-	triggers := table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]}
 	endpoint := *mototest.Config(t).BaseEndpoint
-	home, err := queue.HomeOf(env["DISPATCH_QUEUE_ARN"], endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sources := queues{
-		home: home, sealer: seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]},
-		claims: table.Claims{Client: db, Table: env["CLAIMS_TABLE"]},
-		mappings: mapping.Mappings{
-			Client: awslambda.NewFromConfig(cfg), ShortARN: env["DISPATCH_QUEUE_ARN"], LongARN: env["DISPATCH_QUEUE_LONG_ARN"],
-			Concurrency: 20, Patience: 10 * time.Second, Pause: time.Millisecond,
-		},
-		triggers: triggers, now: time.Now,
-	}
+	db := dynamodb.NewFromConfig(cfg)
+	sources := provisiontest.Sources(t, cfg)
+	sources.Queues.Mappings.Patience, sources.Queues.Mappings.Pause = 10*time.Second, time.Millisecond
 	return &testBundle{
-		sources: sources, endpoint: endpoint,
-		t: t, db: db, schedules: schedules, group: env["SCHEDULE_GROUP"],
-		function: function{
-			triggers:   triggers,
-			containers: table.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
-			provisioners: map[trigger.Source]provisioner{trigger.SourceCron: schedule.Schedules{
-				Client: schedules, Group: env["SCHEDULE_GROUP"], TargetARN: env["DISPATCH_SCHEDULE_ARN"],
-				RoleARN: env["SCHEDULER_ROLE_ARN"], DeadLetterARN: env["SCHEDULE_DLQ_ARN"],
-			}, trigger.SourceSQS: sources},
-			bus: lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: env["EVENT_BUS"]},
-			now: time.Now,
-		},
+		sources: sources.Queues, endpoint: endpoint,
+		t: t, db: db, schedules: scheduler.NewFromConfig(cfg), group: env["SCHEDULE_GROUP"],
+		function: newFunction(
+			sources, table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]}, table.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
+			lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: env["EVENT_BUS"]}, time.Now,
+		),
 	}
 }
 
@@ -284,6 +263,7 @@ func TestOldAndDoubledRecordsAreHarmless(t *testing.T) {
 func TestSourcesWithoutAProvisionerWaitAndCanBeDeleted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	delete(b.provisioners, trigger.SourceNATS)
 	id := b.create(`"nats_config":{"server_urls":["nats://n"],"subject":"s"}`).ID
 	if b.followRow(id) != 0 {
 		t.Error("the record was given back")

@@ -35,7 +35,7 @@ func (b *testBundle) createSQS(url string) (id string) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	sealed, err := b.sources.sealer.Seal(b.t.Context(), trigger.Resource, created.ID, *key)
+	sealed, err := b.sources.Sealer.Seal(b.t.Context(), trigger.Resource, created.ID, *key)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -50,12 +50,12 @@ func (b *testBundle) createSQS(url string) (id string) {
 // and whether it is mapped.
 func (b *testBundle) heldQueues(id string) (held []string) {
 	b.t.Helper()
-	arns, err := b.sources.claims.Held(context.Background(), id)
+	arns, err := b.sources.Claims.Held(context.Background(), id)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	for _, arn := range arns {
-		claim, err := b.sources.claims.Queue(context.Background(), arn)
+		claim, err := b.sources.Claims.Queue(context.Background(), arn)
 		if err != nil || claim.TriggerID != id {
 			b.t.Fatalf("the claim on %s: %+v, %v", arn, claim, err)
 		}
@@ -151,7 +151,7 @@ func TestAMappingThatTakesItsTimeLeavesTheStreamAlone(t *testing.T) {
 	url := b.createQueue("queue-" + uuid.NewString())
 	id := b.createSQS(url)
 	impatient := b.sources
-	impatient.mappings.Patience = -time.Second
+	impatient.Mappings.Patience = -time.Second
 	b.provisioners[trigger.SourceSQS] = impatient
 	if b.followRow(id) != 0 {
 		t.Error("the record was given back")
@@ -184,7 +184,7 @@ func TestASecretThatCannotBeOpenedIsNotTold(t *testing.T) {
 	b := setup(t)
 	id := b.createSQS(b.createQueue("queue-" + uuid.NewString()))
 	current := b.get(id)
-	foreign, err := b.sources.sealer.Seal(t.Context(), trigger.Resource, uuid.NewString(), secret.Text("of another trigger"))
+	foreign, err := b.sources.Sealer.Seal(t.Context(), trigger.Resource, uuid.NewString(), secret.Text("of another trigger"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +208,7 @@ func TestTheClaimOfATriggerThatIsGoneIsNotNamed(t *testing.T) {
 	name := "queue-" + uuid.NewString()
 	url, arn := b.createQueue(name), "arn:aws:sqs:us-east-1:123456789012:"+name
 	gone := uuid.NewString()
-	if err := b.sources.claims.Claim(t.Context(), table.QueueClaim{Queue: arn, TriggerID: gone, ContainerID: gone, QueueURL: url}); err != nil {
+	if err := b.sources.Claims.Claim(t.Context(), table.QueueClaim{Queue: arn, TriggerID: gone, ContainerID: gone, QueueURL: url}); err != nil {
 		t.Fatal(err)
 	}
 	id := b.createSQS(url)

@@ -8,99 +8,92 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
+	"containertriggers/shared/metric"
+	"containertriggers/shared/provision"
 	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
-	"containertriggers/shared/watchdog"
 )
 
-const (
-	// busyFor is for how long a changed trigger is left to reconcile, which the
-	// stream tells of the change.
-	busyFor = 30 * time.Second
-	// atOnce bounds how many rows are written at the same time.
-	atOnce = 8
-	// pages bounds what one run reads: of a larger table the next run reads on.
-	pages = 100
-)
-
-// bookmark is the name under which a run notes where the next one reads on.
-const bookmark = "sweep"
-
-// function has reconcile look again at the triggers that it is not done with:
-// those in error, which what the user repaired outside may have healed, and
-// those whose change was given up or is waiting for AWS.
+// function finds what reconcile cannot: nobody tells it that a schedule was deleted
+// by hand, that its own change was given up, or that the user has repaired a
+// queue. What it finds goes back to reconcile, but for orphans, which it removes.
 //
 // It also is the relay's watchdog: it starts a relay for each shard that has
 // triggers and wants one.
 type function struct {
-	triggers table.Triggers
-	claims   table.Claims
-	relays   watchdog.Starter
-	shards   int
-	now      func() time.Time
+	triggers   table.Triggers
+	containers table.Containers
+	claims     table.Claims
+	sources    provision.Sources
+	// stack is the dimension of the metrics.
+	stack string
+	now   func() time.Time
+}
+
+func newFunction(sources provision.Sources, containers table.Containers, stack string, now func() time.Time) function {
+	return function{triggers: sources.Queues.Triggers, containers: containers, claims: sources.Queues.Claims, sources: sources, stack: stack, now: now}
 }
 
 func (f function) handle(ctx context.Context) error {
-	return errors.Join(f.watch(ctx), f.sweep(ctx))
+	s := &sweep{function: f, found: map[string]int{}}
+	for _, kind := range kinds {
+		s.found[kind] = 0 // so that an alarm sees it end
+	}
+	failures := []error{f.watch(ctx)}
+	for _, w := range s.walks() {
+		if err := s.walk(ctx, w); err != nil {
+			// The others are none the worse for it.
+			failures = append(failures, fmt.Errorf("looking for %s: %w", w.name, err))
+		}
+	}
+	metric.Count(ctx, "swept", f.stack, s.found)
+	return errors.Join(failures...)
 }
 
 // watch starts the relays that are wanted.
 func (f function) watch(ctx context.Context) error {
 	var failures []error
-	for i := range f.shards {
+	for i := range f.sources.Relayed.Shards {
 		of := strconv.Itoa(i)
 		some, err := f.triggers.OnRelay(ctx, of, 1)
 		if err == nil && len(some) > 0 {
-			err = f.relays.Start(ctx, of)
+			err = f.sources.Relayed.Starter.Start(ctx, of)
 		}
 		failures = append(failures, err)
 	}
 	return errors.Join(failures...)
 }
 
-func (f function) sweep(ctx context.Context) error {
-	after, err := f.claims.Bookmark(ctx, bookmark)
+// walk takes up a walk where the last run left it, and goes on for as many pages
+// as one run may.
+func (s *sweep) walk(ctx context.Context, w walk) error {
+	bookmark := "sweep/" + w.name
+	began, err := s.claims.Bookmark(ctx, bookmark)
 	if err != nil {
 		return err
 	}
-	opened := 0
-	for range pages {
-		var found []trigger.Trigger
-		if found, after, err = f.triggers.Open(ctx, after); err != nil {
-			return err
-		}
-		n, err := f.reopen(ctx, found)
+	after := began
+	var failure error
+	for range w.pages {
+		next, err := w.page(ctx, after)
 		if err != nil {
-			return err
+			// The page's other finds were dealt with. Where it cannot even be read, as
+			// with a token that has expired, the next run begins anew.
+			failure = errors.Join(failure, err)
 		}
-		opened += n
-		if after == "" {
+		if after = next; after == "" {
 			break
 		}
 	}
-	if err := f.claims.SetBookmark(ctx, bookmark, after); err != nil {
-		return err
+	if after != began {
+		failure = errors.Join(failure, s.claims.SetBookmark(ctx, bookmark, after))
 	}
-	slog.InfoContext(ctx, "swept", "opened", opened, "more", after != "")
-	return nil
+	return failure
 }
 
-func (f function) reopen(ctx context.Context, found []trigger.Trigger) (opened int, err error) {
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	for _, t := range found {
-		if t.Status != trigger.Error && f.now().Sub(t.UpdatedAt) < busyFor {
-			continue
-		}
-		opened++
-		group.Go(func() error {
-			if err := f.triggers.Reopen(groupCtx, t.ID, f.now()); err != nil {
-				return fmt.Errorf("opening trigger %s again: %w", t.ID, err)
-			}
-			return nil
-		})
-	}
-	return opened, group.Wait()
+// note counts a find and tells of it.
+func (s *sweep) note(ctx context.Context, kind, id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.found[kind]++
+	slog.InfoContext(ctx, "found", "kind", kind, "id", id)
 }

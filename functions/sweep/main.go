@@ -1,4 +1,4 @@
-// Command sweep brings back to reconcile what it is not done with.
+// Command sweep repairs what reconcile is not told of, and keeps relays running.
 package main
 
 import (
@@ -8,19 +8,18 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/caarlos0/env/v11"
 
 	"containertriggers/shared/awsconfig"
+	"containertriggers/shared/provision"
+	"containertriggers/shared/seal"
 	"containertriggers/shared/table"
-	"containertriggers/shared/watchdog"
 )
 
 type settings struct {
-	TriggersTable string `env:"TRIGGERS_TABLE,required,notEmpty"`
-	ClaimsTable   string `env:"CLAIMS_TABLE,required,notEmpty"`
-	RelayARN      string `env:"RELAY_ARN,required,notEmpty"`
-	RelayShards   int    `env:"RELAY_SHARDS,required"`
+	provision.Settings
+	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
+	Stack           string `env:"STACK,required,notEmpty"`
 }
 
 func main() {
@@ -28,12 +27,9 @@ func main() {
 	s := env.Must(env.ParseAs[settings]())
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)
-	claims := table.Claims{Client: db, Table: s.ClaimsTable}
-	lambda.Start(function{
-		triggers: table.Triggers{Client: db, Table: s.TriggersTable},
-		claims:   claims,
-		relays:   watchdog.Starter{Client: awslambda.NewFromConfig(cfg), Claims: claims, RelayARN: s.RelayARN, Now: time.Now},
-		shards:   s.RelayShards,
-		now:      time.Now,
-	}.handle)
+	sources, err := provision.New(s.Settings, cfg, db, seal.Sealer{}) // it opens no secret
+	if err != nil {
+		panic(err) // Lambda tells it as the reason why the function did not start
+	}
+	lambda.Start(newFunction(sources, table.Containers{Client: db, Table: s.ContainersTable}, s.Stack, time.Now).handle)
 }

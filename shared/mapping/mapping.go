@@ -136,7 +136,7 @@ func (m Mappings) step(ctx context.Context, q queue.Queue, function string) (don
 	}
 	switch state := aws.ToString(current.State); state {
 	case "Enabled":
-		if m.asWanted(*current, q) {
+		if m.asWanted(*current, q.FIFO) {
 			return len(mappings) == 1, nil
 		}
 		return false, m.update(ctx, *current, q)
@@ -156,8 +156,8 @@ func (m Mappings) step(ctx context.Context, q queue.Queue, function string) (don
 const userInitiated = "User initiated"
 
 // asWanted says whether a mapping has the settings that it was made with.
-func (m Mappings) asWanted(mapping types.EventSourceMappingConfiguration, q queue.Queue) bool {
-	return aws.ToInt32(mapping.BatchSize) == batchSize(q.FIFO) && aws.ToInt32(mapping.MaximumBatchingWindowInSeconds) == 0 &&
+func (m Mappings) asWanted(mapping types.EventSourceMappingConfiguration, fifo bool) bool {
+	return aws.ToInt32(mapping.BatchSize) == batchSize(fifo) && aws.ToInt32(mapping.MaximumBatchingWindowInSeconds) == 0 &&
 		mapping.ScalingConfig != nil && aws.ToInt32(mapping.ScalingConfig.MaximumConcurrency) == m.Concurrency &&
 		slices.Equal(mapping.FunctionResponseTypes, responseTypes)
 }
@@ -208,6 +208,44 @@ func explain(doing, queueARN string, err error) error {
 		return &queue.Problem{Message: "AWS Lambda refuses to read the queue: " + awserr.Reason(err)}
 	}
 	return fmt.Errorf("%s %s: %w", doing, queueARN, err)
+}
+
+// Mapped is a mapping of a queue on a dispatcher.
+type Mapped struct {
+	ID, QueueARN string
+	// AsWanted says whether Lambda polls the queue, or soon will, with the settings
+	// that Put gives.
+	AsWanted bool
+}
+
+// All lists what is mapped on the two dispatchers. Lambda lists 100 at a time, and
+// takes some 15 requests a second from an account.
+func (m Mappings) All(ctx context.Context) ([]Mapped, error) {
+	var all []Mapped
+	for _, function := range []string{m.ShortARN, m.LongARN} {
+		pages := lambda.NewListEventSourceMappingsPaginator(m.Client, &lambda.ListEventSourceMappingsInput{FunctionName: &function})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("listing the mappings on %s: %w", function, err)
+			}
+			for _, mapping := range page.EventSourceMappings {
+				state := aws.ToString(mapping.State)
+				arn := aws.ToString(mapping.EventSourceArn)
+				all = append(all, Mapped{
+					ID: aws.ToString(mapping.UUID), QueueARN: arn,
+					AsWanted: slices.Contains([]string{"Enabled", "Creating", "Enabling", "Updating"}, state) &&
+						m.asWanted(mapping, strings.HasSuffix(arn, ".fifo")),
+				})
+			}
+		}
+	}
+	return all, nil
+}
+
+// Delete takes a single mapping away; one that is gone already is fine.
+func (m Mappings) Delete(ctx context.Context, mapped Mapped) error {
+	return m.delete(ctx, types.EventSourceMappingConfiguration{UUID: &mapped.ID, EventSourceArn: &mapped.QueueARN})
 }
 
 // of lists the queue's mappings on the two dispatchers. Others on the same queue

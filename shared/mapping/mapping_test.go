@@ -196,7 +196,7 @@ func TestWhatSomebodyChangedIsSetRight(t *testing.T) {
 		if err := b.Put(t.Context(), b.queue); err != nil {
 			t.Fatal(err)
 		}
-		if mapping := b.expect(b.ShortARN); !b.asWanted(mapping, b.queue) {
+		if mapping := b.expect(b.ShortARN); !b.asWanted(mapping, b.queue.FIFO) {
 			t.Errorf("%s: got %+v", name, mapping)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -174,6 +175,25 @@ func (c Claims) Forget(ctx context.Context, triggerID string) error {
 	return nil
 }
 
+// Holders reads which triggers hold something, up to that many rows of the table
+// at a time: after "" the first, until next is "" again. A trigger may come more
+// than once. It scans: for sweep alone.
+func (c Claims) Holders(ctx context.Context, after string, most int32) (triggerIDs []string, next string, err error) {
+	type row struct {
+		Name      string `json:"name"`
+		TriggerID string `json:"trigger_id"`
+	}
+	rows, next, err := scan[row](ctx, c.Client, c.Table, "name", "", nil, after, most)
+	for _, r := range rows {
+		if id, ok := strings.CutPrefix(r.Name, heldBy("")); ok {
+			triggerIDs = append(triggerIDs, id)
+		} else if r.TriggerID != "" {
+			triggerIDs = append(triggerIDs, r.TriggerID)
+		}
+	}
+	return triggerIDs, next, err
+}
+
 // Bookmark reads where a walk through a table is to go on; "" for its beginning.
 func (c Claims) Bookmark(ctx context.Context, name string) (string, error) {
 	answer, err := c.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &c.Table, Key: claimKey(name), ConsistentRead: aws.Bool(true)})
@@ -187,11 +207,17 @@ func (c Claims) Bookmark(ctx context.Context, name string) (string, error) {
 	return row.After, err
 }
 
-// SetBookmark notes where a walk is to go on.
+// SetBookmark notes where a walk is to go on; "" is at its beginning.
 func (c Claims) SetBookmark(ctx context.Context, name, after string) error {
 	item := claimKey(name)
-	item["after"] = &types.AttributeValueMemberS{Value: after}
-	if _, err := c.Client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &c.Table, Item: item}); err != nil {
+	var err error
+	if after == "" {
+		_, err = c.Client.DeleteItem(ctx, &dynamodb.DeleteItemInput{TableName: &c.Table, Key: item})
+	} else {
+		item["after"] = &types.AttributeValueMemberS{Value: after}
+		_, err = c.Client.PutItem(ctx, &dynamodb.PutItemInput{TableName: &c.Table, Item: item})
+	}
+	if err != nil {
 		return fmt.Errorf("setting the bookmark %s: %w", name, err)
 	}
 	return nil

@@ -80,6 +80,29 @@ func (c Containers) Remove(ctx context.Context, id string) error {
 	return c.rows().remove(ctx, id)
 }
 
+// Deleting reads the IDs of the containers that are being deleted, a page of the
+// table at a time: after "" the first, until next is "" again. It scans: for sweep
+// alone.
+func (c Containers) Deleting(ctx context.Context, after string) (ids []string, next string, err error) {
+	rows, next, err := scan[containerRow](ctx, c.Client, c.Table, "id", "#status = :deleting", map[string]any{"deleting": container.Deleting}, after, 0)
+	return convert(rows, func(r containerRow) string { return r.ID }), next, err
+}
+
+// Reopen has reconcile look again at a container that is being deleted. One that
+// is gone is left alone.
+func (c Containers) Reopen(ctx context.Context, id string, now time.Time) error {
+	err := c.rows().update(ctx, id, "SET #reopened_at = :now", "#status = :deleting", map[string]any{"now": wiretime.Time(now), "deleting": container.Deleting})
+	if errors.Is(err, ErrSuperseded) {
+		return nil
+	}
+	return err
+}
+
+// Present tells which of up to 100 containers there are.
+func (c Containers) Present(ctx context.Context, ids []string) (map[string]bool, error) {
+	return c.rows().present(ctx, ids)
+}
+
 // Lookup reads a trigger and its container in one round trip. [ErrNotFound]
 // where either is gone.
 func Lookup(ctx context.Context, client *dynamodb.Client, triggersTable, containersTable, triggerID, containerID string) (trigger.Trigger, container.Container, error) {

@@ -142,16 +142,8 @@ func (r rows[R]) remove(ctx context.Context, id string) error {
 // getAll reads the rows of up to 100 keys, in their order; rows that are gone
 // are left out.
 func (r rows[R]) getAll(ctx context.Context, ids []string) ([]R, error) {
-	wanted := map[string]types.KeysAndAttributes{}
-	if len(ids) > 0 {
-		keys := make([]map[string]types.AttributeValue, len(ids))
-		for i, id := range ids {
-			keys[i] = key(id)
-		}
-		wanted[r.table] = types.KeysAndAttributes{Keys: keys, ConsistentRead: aws.Bool(true)}
-	}
 	found := map[string]map[string]types.AttributeValue{}
-	err := batchGet(ctx, r.client, wanted, func(_ string, item map[string]types.AttributeValue) {
+	err := batchGet(ctx, r.client, r.wanted(ids, nil), func(_ string, item map[string]types.AttributeValue) {
 		if id, ok := item["id"].(*types.AttributeValueMemberS); ok {
 			found[id.Value] = item
 		}
@@ -170,6 +162,64 @@ func (r rows[R]) getAll(ctx context.Context, ids []string) ([]R, error) {
 		}
 	}
 	return list, nil
+}
+
+// wanted asks for the rows of these IDs, strongly consistent; all of them where
+// there is no projection.
+func (r rows[R]) wanted(ids []string, projection *string) map[string]types.KeysAndAttributes {
+	if len(ids) == 0 {
+		return nil
+	}
+	keys := make([]map[string]types.AttributeValue, len(ids))
+	for i, id := range ids {
+		keys[i] = key(id)
+	}
+	return map[string]types.KeysAndAttributes{r.table: {Keys: keys, ConsistentRead: aws.Bool(true), ProjectionExpression: projection}}
+}
+
+// present tells which of the rows of up to 100 IDs are there.
+func (r rows[R]) present(ctx context.Context, ids []string) (map[string]bool, error) {
+	present := map[string]bool{}
+	err := batchGet(ctx, r.client, r.wanted(ids, aws.String("id")), func(_ string, item map[string]types.AttributeValue) {
+		if id, ok := item["id"].(*types.AttributeValueMemberS); ok {
+			present[id.Value] = true
+		}
+	})
+	return present, err
+}
+
+// scan reads a table that is keyed by an attribute, a page at a time: after "" the
+// first, until next is "" again. The filter may be empty. Each page is of at most
+// that many rows before the filter; 0 is as many as DynamoDB reads at once (1 MB).
+func scan[R any](ctx context.Context, client *dynamodb.Client, table, keyName, filter string, values map[string]any, after string, most int32) (list []R, next string, err error) {
+	input := &dynamodb.ScanInput{TableName: &table}
+	if filter != "" {
+		input.FilterExpression, input.ExpressionAttributeNames = &filter, placeholders(filter)
+		if input.ExpressionAttributeValues, err = encodeValues(values); err != nil {
+			return nil, "", err
+		}
+	}
+	if most > 0 {
+		input.Limit = &most
+	}
+	if after != "" {
+		input.ExclusiveStartKey = map[string]types.AttributeValue{keyName: &types.AttributeValueMemberS{Value: after}}
+	}
+	page, err := client.Scan(ctx, input)
+	if err != nil {
+		return nil, "", fmt.Errorf("scanning %s: %w", table, err)
+	}
+	for _, item := range page.Items {
+		row, err := decodeRow[R](item)
+		if err != nil {
+			return nil, "", err
+		}
+		list = append(list, row)
+	}
+	if last, ok := page.LastEvaluatedKey[keyName].(*types.AttributeValueMemberS); ok {
+		next = last.Value
+	}
+	return list, next, nil
 }
 
 // batchGet reads what is wanted, asking again for what DynamoDB left out of an

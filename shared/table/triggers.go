@@ -150,62 +150,62 @@ func (t Triggers) NoteCall(ctx context.Context, id, message string) error {
 	return err
 }
 
-// Reopen has reconcile look at a trigger again whose source does not match it yet,
-// or that is in error. Any other trigger is left alone.
+// Reopen has reconcile look at a trigger again. One that is gone is left alone.
 func (t Triggers) Reopen(ctx context.Context, id string, now time.Time) error {
-	err := t.rows().update(ctx, id, "SET #observed_generation = :none, #reopened_at = :now", attention,
-		map[string]any{"none": 0, "now": wiretime.Time(now), "ready": trigger.Ready})
-	if errors.Is(err, ErrSuperseded) {
-		return nil
-	}
-	return err
+	return t.touch(ctx, id, "SET #observed_generation = :none, #reopened_at = :now", map[string]any{"none": 0, "now": wiretime.Time(now)})
 }
 
-// attention is the condition of a row that reconcile is not done with: it is not
-// ready, or its source does not match it. A row that is gone is none.
-const attention = "#status <> :ready AND attribute_exists(#id) OR #observed_generation <> #generation"
+// Unfinished is a trigger that reconcile is not done with: its source does not
+// match it yet, or cannot.
+type Unfinished struct {
+	trigger.Trigger
+	// ReopenedAt is when reconcile was last told to look again, zero if never.
+	ReopenedAt time.Time
+}
 
-// Open reads the triggers that reconcile is not done with, a page of the table at
-// a time. It scans: for sweep alone. The first page is after ""; the last answers
-// "" for the next.
-func (t Triggers) Open(ctx context.Context, after string) (open []trigger.Trigger, next string, err error) {
-	filter := attention
-	input := &dynamodb.ScanInput{
-		TableName: &t.Table, FilterExpression: &filter, ExpressionAttributeNames: placeholders(filter),
-		ExpressionAttributeValues: map[string]types.AttributeValue{":ready": &types.AttributeValueMemberS{Value: string(trigger.Ready)}},
+// Unfinished reads the triggers that reconcile is not done with, a page of the
+// table at a time: after "" the first, until next is "" again. It scans: for sweep
+// alone.
+func (t Triggers) Unfinished(ctx context.Context, after string) (list []Unfinished, next string, err error) {
+	type row struct {
+		triggerRow
+		ReopenedAt *wiretime.Time `json:"reopened_at"`
 	}
-	if after != "" {
-		input.ExclusiveStartKey = key(after)
-	}
-	page, err := t.Client.Scan(ctx, input)
-	if err != nil {
-		return nil, "", fmt.Errorf("scanning %s: %w", t.Table, err)
-	}
-	for _, item := range page.Items {
-		row, err := decodeRow[triggerRow](item)
-		if err != nil {
-			return nil, "", err
+	rows, next, err := scan[row](ctx, t.Client, t.Table, "id", "#status <> :ready OR #observed_generation <> #generation",
+		map[string]any{"ready": trigger.Ready}, after, 0)
+	return convert(rows, func(r row) Unfinished {
+		found := Unfinished{Trigger: r.trigger()}
+		if r.ReopenedAt != nil {
+			found.ReopenedAt = time.Time(*r.ReopenedAt)
 		}
-		open = append(open, row.trigger())
-	}
-	if id, ok := page.LastEvaluatedKey["id"].(*types.AttributeValueMemberS); ok {
-		next = id.Value
-	}
-	return open, next, nil
+		return found
+	}), next, err
+}
+
+// Page reads up to that many triggers, as Unfinished does: all there are.
+func (t Triggers) Page(ctx context.Context, after string, most int32) (list []trigger.Trigger, next string, err error) {
+	rows, next, err := scan[triggerRow](ctx, t.Client, t.Table, "id", "", nil, after, most)
+	return convert(rows, triggerRow.trigger), next, err
+}
+
+// Present tells which of up to 100 triggers there are.
+func (t Triggers) Present(ctx context.Context, ids []string) (map[string]bool, error) {
+	return t.rows().present(ctx, ids)
 }
 
 // SetRelay gives a generation of a trigger to a shard of the relay. A trigger that
 // is gone is left alone.
 func (t Triggers) SetRelay(ctx context.Context, id, shard string, generation int64) error {
-	return t.relay(ctx, id, "SET #relay = :shard, #relay_generation = :generation", map[string]any{"shard": shard, "generation": generation})
+	return t.touch(ctx, id, "SET #relay = :shard, #relay_generation = :generation", map[string]any{"shard": shard, "generation": generation})
 }
 
 // UnsetRelay takes a trigger from the relay. One that is gone is left alone.
 func (t Triggers) UnsetRelay(ctx context.Context, id string) error {
-	return t.relay(ctx, id, "REMOVE #relay", nil)
+	return t.touch(ctx, id, "REMOVE #relay", nil)
 }
 
-func (t Triggers) relay(ctx context.Context, id, set string, values map[string]any) error {
+// touch changes a row that may be gone.
+func (t Triggers) touch(ctx context.Context, id, set string, values map[string]any) error {
 	err := t.rows().update(ctx, id, set, "attribute_exists(#id)", values)
 	if errors.Is(err, ErrSuperseded) {
 		return nil
