@@ -76,12 +76,19 @@ func (w *world) logged() string {
 // start starts a local cloud whose clock is off by shift, and whose runs of the
 // relay last that long; 0 is as long as on AWS.
 func start(shift, relayTime time.Duration) (*world, error) {
+	w := prepare(shift)
+	w.RelayTime = relayTime
+	return w, w.Start(context.Background())
+}
+
+// prepare is a local cloud that is not started yet.
+func prepare(shift time.Duration) *world {
 	w := &world{shift: shift}
 	w.Cloud = &cloud.Cloud{
 		Root: "../..", Python: moto.Python(), Address: "127.0.0.1:0", Now: w.now,
-		RetryDelay: 50 * time.Millisecond, RelayTime: relayTime, Log: w.log,
+		RetryDelay: 50 * time.Millisecond, Log: w.log,
 	}
-	return w, w.Start(context.Background())
+	return w
 }
 
 // shared is the cloud of all tests that can live with others beside them.

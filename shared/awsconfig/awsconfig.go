@@ -31,6 +31,7 @@ func FromEnvironment() aws.Config {
 	if endpoint := os.Getenv("AWS_ENDPOINT_URL"); endpoint != "" {
 		cfg.BaseEndpoint = &endpoint
 	}
+	instrument(&cfg)
 	return cfg
 }
 

@@ -5,6 +5,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,10 @@ const StackName = "local"
 type Cloud struct {
 	// Root is the project's folder, with template.yaml and .build in it.
 	Root string
+	// Build is where the functions' binaries are, if not in .build.
+	Build string
+	// Environment is what functions get beside their own variables.
+	Environment map[string]string
 	// Python is an interpreter that has what requirements.txt says.
 	Python string
 	// Address is where the API listens; port 0 takes a free one.
@@ -101,10 +106,12 @@ func (c *Cloud) Start(ctx context.Context) (err error) {
 	}
 	cfg := moto.Config(c.endpoint)
 	queues := sqs.NewFromConfig(cfg)
-	c.host = &lambda.Host{Queues: queues, RetryDelay: c.RetryDelay, Log: c.Log, Environment: map[string]string{
+	environment := map[string]string{
 		"AWS_REGION": moto.Region, "AWS_DEFAULT_REGION": moto.Region,
 		"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_SESSION_TOKEN": "local",
-	}}
+	}
+	maps.Copy(environment, c.Environment)
+	c.host = &lambda.Host{Queues: queues, RetryDelay: c.RetryDelay, Log: c.Log, Environment: environment}
 	c.host.Start()
 	c.closers = append(c.closers, c.host.Close)
 	if err := c.addFunctions(ctx, awslambda.NewFromConfig(cfg)); err != nil {
@@ -171,7 +178,7 @@ func (c *Cloud) addFunctions(ctx context.Context, client *awslambda.Client) erro
 		}
 		f := lambda.Function{
 			Name: deployed.Name, ARN: *described.FunctionArn,
-			Binary:   filepath.Join(c.Root, ".build", deployed.Folder, "bootstrap"),
+			Binary:   filepath.Join(cmp.Or(c.Build, filepath.Join(c.Root, ".build")), deployed.Folder, "bootstrap"),
 			Timeout:  time.Duration(aws.ToInt32(described.Timeout)) * time.Second,
 			MemoryMB: int(aws.ToInt32(described.MemorySize)),
 			Retries:  lambda.DefaultRetries, MaxAge: lambda.DefaultMaxAge,
