@@ -61,7 +61,7 @@ func startFaulty(t *testing.T) *world {
 	}
 	w := prepare(0)
 	w.Build = folder
-	w.Environment = map[string]string{"FAULTS_SEED": "1", "FAULTS_RATE": "0.06", "FAULTS_DEATHS": "0.004", "FAULTS_LONGEST": "100ms"}
+	w.Environment = map[string]string{"FAULTS_SEED": "1", "FAULTS_RATE": "0.1", "FAULTS_DEATHS": "0.01", "FAULTS_LONGEST": "100ms"}
 	if err := w.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -471,7 +471,7 @@ func (m *model) tick() {
 	}
 	m.nextMinute()
 	minute := m.now().UTC().Truncate(time.Minute)
-	m.rest("each occurrence is delivered or kept", func() error {
+	m.await("each occurrence is delivered or kept", 20*time.Millisecond, func() {}, func() error {
 		m.readDead()
 		for _, id := range due {
 			m.mu.Lock()
@@ -529,7 +529,13 @@ func (m *model) readDead() {
 
 // rest waits, with sweeps, until something is so.
 func (m *model) rest(what string, ok func() error) {
+	m.await(what, 250*time.Millisecond, m.sweep, ok)
+}
+
+func (m *model) await(what string, every time.Duration, meanwhile func(), ok func() error) {
 	end := time.Now().Add(3 * deadline)
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
 	for {
 		err := ok()
 		if err == nil {
@@ -538,8 +544,8 @@ func (m *model) rest(what string, ok func() error) {
 		if time.Now().After(end) {
 			m.rt.Fatalf("%s: %v", what, err)
 		}
-		m.sweep()
-		time.Sleep(50 * time.Millisecond) // not to keep moto from what it is waited for
+		meanwhile()
+		<-ticker.C
 	}
 }
 

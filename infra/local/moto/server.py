@@ -14,6 +14,7 @@ not know, that comes with a wrong secret or lacks a permission is refused. The k
 "local" is the operator's and may everything.
 """
 
+import copy
 import functools
 import logging
 import os
@@ -30,6 +31,7 @@ import moto.dynamodb.models
 import moto.dynamodb.models.table
 import moto.sqs.models
 from moto.core.exceptions import JsonRESTError
+from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.iam.access_control import IAMRequest
 from moto.server import ThreadedMotoServer
 from moto.sqs.responses import SQSResponse
@@ -56,6 +58,37 @@ def one_at_a_time(write):
     return locked
 
 
+def undoing(transact):
+    """Undoes a cancelled transaction by its items. moto puts copies in the place of
+    the tables: who reads a table's stream then waits at one that nothing comes to any
+    more, and each transaction takes the longer the more there is in the tables."""
+
+    @functools.wraps(transact)
+    def undone(self, transact_items):
+        touched, streams = [], {}
+        for operation in (next(iter(item.values())) for item in transact_items):
+            table = self.tables.get(operation["TableName"])
+            if table is None:
+                continue
+            key = DynamoType(operation.get("Key", operation.get("Item"))[table.hash_key_attr])
+            touched.append((table, key, copy.deepcopy(table.items.get(key))))
+            if table.stream_shard:
+                streams.setdefault(table.name, (table.stream_shard, len(table.stream_shard.items)))
+        try:
+            return transact(self, transact_items)
+        except Exception:
+            for table, key, before in touched:
+                if before is None:
+                    table.items.pop(key, None)
+                else:
+                    table.items[key] = before
+            for stream, length in streams.values():
+                del stream.items[length:]
+            raise
+
+    return undone
+
+
 def receive(once):
     """Lets others at the queues while a receive waits for a message, and a group of
     a FIFO queue begin with its first message: moto frees a group only when it has
@@ -79,8 +112,20 @@ def receive(once):
     return waiting
 
 
+class Copying:
+    """What moto uses to keep the tables' state before a transaction."""
+
+    @staticmethod
+    def deepcopy(thing):
+        return thing if isinstance(thing, moto.dynamodb.models.table.Table) else copy.deepcopy(thing)
+
+
+moto.dynamodb.models.copy = Copying
+DynamoDB = moto.dynamodb.models.DynamoDBBackend
+DynamoDB.transact_write_items = undoing(DynamoDB.transact_write_items)
+
 for backend, writes in {
-    moto.dynamodb.models.DynamoDBBackend: ("put_item", "update_item", "delete_item", "transact_write_items"),
+    DynamoDB: ("put_item", "update_item", "delete_item", "transact_write_items"),
     moto.sqs.models.SQSBackend: ("send_message", "receive_message", "delete_message", "change_message_visibility"),
 }.items():
     for write in writes:
