@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/caarlos0/env/v11"
 
 	"containertriggers/shared/mapping"
@@ -20,7 +19,6 @@ import (
 type exactly struct {
 	t          *testing.T
 	db         *dynamodb.Client
-	scheduler  *scheduler.Client
 	sources    provision.Sources
 	triggers   table.Triggers
 	containers table.Containers
@@ -46,7 +44,7 @@ func newExactly(t *testing.T, w *world) exactly {
 		t.Fatal(err)
 	}
 	return exactly{
-		t: t, db: db, scheduler: scheduler.NewFromConfig(cfg), sources: sources, triggers: sources.Queues.Triggers,
+		t: t, db: db, sources: sources, triggers: sources.Queues.Triggers,
 		containers: table.Containers{Client: db, Table: environment["CONTAINERS_TABLE"]}, claims: sources.Queues.Claims,
 	}
 }
