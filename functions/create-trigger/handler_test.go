@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ func setup(t *testing.T) *testBundle {
 		triggers:   table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
 		containers: table.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
 		sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]},
+		quotas:     quotas{PerContainer: 100, PerOrganization: 100},
 		newID:      uuid.NewString, now: time.Now,
 	}}
 	b.container = container.Container{
@@ -125,4 +127,44 @@ func TestContainerMustBeThereForTheCallerAndStay(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("being deleted", "fr-par", valid, fault.TypeTransientState)
+}
+
+func TestQuotasAreToldWithWhatThereIs(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.quotas = quotas{PerContainer: 2, PerOrganization: 3}
+	expect := func(want ...fault.Quota) {
+		t.Helper()
+		_, err := b.create("fr-par", b.body(`"cron_config":{"schedule":"@daily"}`))
+		if len(want) == 0 {
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+		told := fault.As(err)
+		if got, ok := told.Details.([]fault.Quota); told.Type != fault.TypeQuotasExceeded || told.Status != 403 || !ok || !slices.Equal(got, want) {
+			t.Errorf("got %+v, want %+v", told, want)
+		}
+	}
+	perContainer := fault.Quota{Resource: "triggers_per_container", Quota: 2, Current: 2}
+	perOrganization := fault.Quota{Resource: "triggers_per_organization", Quota: 3, Current: 3}
+	expect()
+	expect()
+	expect(perContainer)
+	full := b.container.ID
+	b.container.ID = uuid.NewString()
+	if err := b.containers.Create(t.Context(), b.container); err != nil {
+		t.Fatal(err)
+	}
+	expect()
+	expect(perOrganization)
+	b.container.ID = full
+	expect(perContainer, perOrganization)
+	b.container.ID, b.container.OrganizationID = uuid.NewString(), uuid.NewString()
+	b.caller.OrganizationID = b.container.OrganizationID
+	if err := b.containers.Create(t.Context(), b.container); err != nil {
+		t.Fatal(err)
+	}
+	expect() // another organization's quota is its own
 }

@@ -16,6 +16,7 @@ import (
 
 type settings struct {
 	httpapi.Settings
+	Quotas          quotas
 	TriggersTable   string `env:"TRIGGERS_TABLE,required,notEmpty"`
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
 	KMSKeyID        string `env:"KMS_KEY_ID,required,notEmpty"`
@@ -27,6 +28,7 @@ func main() {
 			triggers:   table.Triggers{Client: db, Table: s.TriggersTable},
 			containers: table.Containers{Client: db, Table: s.ContainersTable},
 			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
+			quotas:     s.Quotas,
 			newID:      uuid.NewString,
 			now:        time.Now,
 		}.operation()

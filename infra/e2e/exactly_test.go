@@ -104,6 +104,11 @@ func (e exactly) agree(f failer, missing string) error {
 	}
 	wanted, owned := map[string]int{}, map[string]int{} // by queue URL: who wants it, and who has it
 	for _, row := range rows {
+		delete(holders, row.ID) // which may have been left without a queue
+		held, err := e.claims.Held(e.t.Context(), row.ID)
+		if err != nil {
+			f.Fatalf("%v", err)
+		}
 		switch {
 		case row.Cron != nil:
 			drifted, err := e.sources.Schedules.Drifted(e.t.Context(), row)
@@ -115,22 +120,18 @@ func (e exactly) agree(f failer, missing string) error {
 			}
 			delete(schedules, row.ID)
 		case row.SQS.QueueURL == missing:
-			if row.Status != trigger.Error || !strings.Contains(row.ErrorMessage, "there is no queue") || holders[row.ID] {
-				return fmt.Errorf("the trigger %s on no queue is %s, holds one: %t: %s", row.ID, row.Status, holders[row.ID], row.ErrorMessage)
+			if row.Status != trigger.Error || !strings.Contains(row.ErrorMessage, "there is no queue") || len(held) > 0 {
+				return fmt.Errorf("the trigger %s on no queue is %s, holds %v: %s", row.ID, row.Status, held, row.ErrorMessage)
 			}
 		default:
 			wanted[row.SQS.QueueURL]++
 			if row.Status != trigger.Ready {
-				if !strings.Contains(row.ErrorMessage, "the queue belongs to") || holders[row.ID] {
-					return fmt.Errorf("the trigger %s that waits is %s, holds a queue: %t: %s", row.ID, row.Status, holders[row.ID], row.ErrorMessage)
+				if !strings.Contains(row.ErrorMessage, "the queue belongs to") || len(held) > 0 {
+					return fmt.Errorf("the trigger %s that waits is %s, holds %v: %s", row.ID, row.Status, held, row.ErrorMessage)
 				}
 				continue
 			}
 			drifted, err := e.sources.Queues.Drifted(e.t.Context(), row, mapped)
-			if err != nil {
-				f.Fatalf("%v", err)
-			}
-			held, err := e.claims.Held(e.t.Context(), row.ID)
 			if err != nil {
 				f.Fatalf("%v", err)
 			}
@@ -143,7 +144,6 @@ func (e exactly) agree(f failer, missing string) error {
 			}
 			owned[row.SQS.QueueURL]++
 			delete(mapped, held[0])
-			delete(holders, row.ID)
 		}
 	}
 	for url := range wanted {

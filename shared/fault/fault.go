@@ -17,6 +17,7 @@ const (
 	TypeDeniedAuthentication Type = "denied_authentication"
 	TypePermissionsDenied    Type = "permissions_denied"
 	TypeNotFound             Type = "not_found"
+	TypeQuotasExceeded       Type = "quotas_exceeded"
 	TypeTransientState       Type = "transient_state"
 	TypeTooManyRequests      Type = "too_many_requests"
 	TypeInternal             Type = "internal_error"
@@ -85,6 +86,21 @@ func TooManyRequests(seconds int) *Error {
 	return &Error{
 		Type: TypeTooManyRequests, Status: http.StatusTooManyRequests, Message: "too many requests",
 		RetryAfter: seconds,
+	}
+}
+
+// Quota is a quota that is used up: there may be so many of the resource, and there
+// are.
+type Quota struct {
+	Resource string `json:"resource"`
+	Quota    int    `json:"quota"`
+	Current  int    `json:"current"`
+}
+
+// QuotasExceeded says that there is no room for another.
+func QuotasExceeded(quotas ...Quota) *Error {
+	return &Error{
+		Type: TypeQuotasExceeded, Status: http.StatusForbidden, Message: "quota(s) exceeded for this resource", Details: quotas,
 	}
 }
 

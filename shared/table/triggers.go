@@ -274,6 +274,38 @@ func (t Triggers) OfContainer(ctx context.Context, containerID string) ([]string
 	return ids, nil
 }
 
+// CountOfContainer counts the triggers of a container, as the index knows them, up
+// to that many.
+func (t Triggers) CountOfContainer(ctx context.Context, containerID string, most int) (int, error) {
+	return t.count(ctx, byContainer, "container_id", containerID, most)
+}
+
+// CountOfOrganization counts the triggers of an organization in a region, as the
+// index knows them, up to that many.
+func (t Triggers) CountOfOrganization(ctx context.Context, region, organizationID string, most int) (int, error) {
+	return t.count(ctx, byOwner, "owner", ownerKey(region, organizationID), most)
+}
+
+func (t Triggers) count(ctx context.Context, index, keyName, value string, most int) (count int, err error) {
+	condition := "#" + keyName + " = :value"
+	input := &dynamodb.QueryInput{
+		TableName: &t.Table, IndexName: &index, Select: types.SelectCount, KeyConditionExpression: &condition,
+		ExpressionAttributeNames:  placeholders(condition),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":value": &types.AttributeValueMemberS{Value: value}},
+	}
+	for {
+		input.Limit = aws.Int32(int32(most - count))
+		page, err := t.Client.Query(ctx, input)
+		if err != nil {
+			return 0, fmt.Errorf("counting triggers: %w", err)
+		}
+		count += int(page.Count)
+		if input.ExclusiveStartKey = page.LastEvaluatedKey; page.LastEvaluatedKey == nil || count >= most {
+			return count, nil
+		}
+	}
+}
+
 // triggerRow is a trigger as the table holds it.
 type triggerRow struct {
 	ID             string `json:"id"`
