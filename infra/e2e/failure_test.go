@@ -18,7 +18,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
 	container "github.com/scaleway/scaleway-sdk-go/api/container/v1"
-	"github.com/scaleway/scaleway-sdk-go/scw"
 )
 
 func far() time.Time  { return time.Now().Add(time.Hour) }
@@ -224,49 +223,5 @@ func TestSecretsAreInNoAnswerLogOrRow(t *testing.T) {
 	}
 	if !strings.Contains(stored.String(), b.containerID) {
 		t.Error("the tables were not looked into")
-	}
-}
-
-func TestNoRequestIsAnsweredWithAGoErrorOrA5xx(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	const jsonType = "application/json"
-	big := `{"name":"` + strings.Repeat("x", 300<<10) + `"}`
-	for name, test := range map[string]struct {
-		method, path, body, contentType string
-		status                          int
-		kind, more                      string
-	}{
-		"malformed trigger ID":   {http.MethodGet, "/triggers/xyz", "", jsonType, 404, "not_found", `"resource":"trigger"`},
-		"unknown trigger":        {http.MethodGet, "/triggers/" + uuid.NewString(), "", jsonType, 404, "not_found", `"resource":"trigger"`},
-		"escaped trigger ID":     {http.MethodDelete, "/triggers/%00%ff", "", jsonType, 404, "not_found", `"resource":"trigger"`},
-		"malformed container ID": {http.MethodGet, "/containers/..%2f", "", jsonType, 404, "not_found", `"resource":"container"`},
-		"patch of nothing":       {http.MethodPatch, "/triggers/" + uuid.NewString(), "{}", jsonType, 404, "not_found", ""},
-		"no body":                {http.MethodPost, "/triggers", "", jsonType, 400, "invalid_arguments", `"argument_name":"body","reason":"format"`},
-		"broken JSON":            {http.MethodPost, "/triggers", `{"a`, jsonType, 400, "invalid_arguments", `"argument_name":"body"`},
-		"a list":                 {http.MethodPost, "/triggers", `[]`, jsonType, 400, "invalid_arguments", `"argument_name":"body"`},
-		"deep JSON":              {http.MethodPost, "/triggers", strings.Repeat("[", 50_000), jsonType, 400, "invalid_arguments", `"argument_name":"body"`},
-		"not UTF-8":              {http.MethodPost, "/triggers", "{\"name\":\"\xff\"}", jsonType, 400, "invalid_arguments", `"argument_name":"body"`},
-		"a form":                 {http.MethodPost, "/triggers", "a=b", "application/x-www-form-urlencoded", 415, "invalid_arguments", "application/json"},
-		"too large":              {http.MethodPost, "/triggers", big, jsonType, 413, "invalid_arguments", `"argument_name":"body","reason":"constraint"`},
-		"unknown container":      {http.MethodPost, "/triggers", `{"name":"n","container_id":"` + uuid.NewString() + `","cron_config":{"schedule":"@daily"}}`, jsonType, 404, "not_found", `"resource":"container"`},
-		"container without URL":  {http.MethodPost, "/containers", `{"name":"n","timeout":"1h","privacy":"x","project_id":"p"}`, jsonType, 400, "invalid_arguments", `"argument_name":"public_endpoint","reason":"required"`},
-		"container elsewhere":    {http.MethodPost, "/containers", `{"name":"n","public_endpoint":"https://e.example","organization_id":"` + uuid.NewString() + `"}`, jsonType, 403, "permissions_denied", ""},
-		"charset":                {http.MethodPost, "/containers", `{"name":"n","public_endpoint":"https://e.example"}`, "application/json; charset=utf-8", 200, "", `"timeout":"300s"`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := b.do(test.method, regional+test.path, test.body, map[string]string{"Content-Type": test.contentType})
-			kind, _ := r.body["type"].(string)
-			if r.status != test.status || kind != test.kind || !strings.Contains(r.text, test.more) {
-				t.Errorf("got %d %.300s", r.status, r.text)
-			}
-			if r.header.Get("Content-Type") != jsonType || r.header.Get("X-Request-Id") == "" {
-				t.Errorf("got headers %v", r.header)
-			}
-		})
-	}
-	left, err := b.api.ListTriggers(&container.ListTriggersRequest{}, scw.WithAllPages())
-	if err != nil || left.TotalCount != 0 {
-		t.Errorf("something half-made is left: %+v, %v", left, err)
 	}
 }

@@ -5,14 +5,11 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 	container "github.com/scaleway/scaleway-sdk-go/api/container/v1"
 	"github.com/scaleway/scaleway-sdk-go/scw"
-
-	"containertriggers/shared/auth"
 )
 
 func namesOf(triggers []*container.Trigger) []string {
@@ -142,63 +139,6 @@ func TestListTellsEveryFaultOfItsQuery(t *testing.T) {
 		slices.Sort(got)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: got %d %s", query, r.status, r.text)
-		}
-	}
-}
-
-// TestEachCallerSeesAndDoesWhatItMay is every call by every kind of caller, with
-// the contract's answer.
-func TestEachCallerSeesAndDoesWhatItMay(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	trigger := b.createCron("mine", "@daily", "UTC")
-	b.wait(trigger.ID)
-	project := uuid.NewString()
-	callers := map[string]string{
-		"own project":        b.newKey(auth.Caller{OrganizationID: b.organization, ProjectIDs: []string{b.organization}, DefaultProjectID: b.organization, PermissionSet: auth.FullAccess}, far()),
-		"read-only":          b.newKey(auth.Caller{OrganizationID: b.organization, DefaultProjectID: b.organization, PermissionSet: auth.ReadOnly}, far()),
-		"other project":      b.newKey(auth.Caller{OrganizationID: b.organization, ProjectIDs: []string{project}, DefaultProjectID: project, PermissionSet: auth.FullAccess}, far()),
-		"other organization": b.newKey(auth.Caller{OrganizationID: uuid.NewString(), DefaultProjectID: project, PermissionSet: auth.FullAccess}, far()),
-		"expired":            b.newKey(auth.Caller{OrganizationID: b.organization, PermissionSet: auth.FullAccess}, past()),
-		"unknown":            uuid.NewString(),
-		"malformed":          "not-a-uuid",
-		"missing":            "",
-	}
-	type want struct {
-		status int
-		kind   string
-		more   string // must be in the answer
-	}
-	ok, notFound := want{200, "", ""}, want{404, "not_found", trigger.ID}
-	denied := want{403, "permissions_denied", `"action":"write","resource":"trigger"`}
-	unauthenticated := func(reason string) want { return want{401, "denied_authentication", `"reason":"` + reason + `"`} }
-	body := `{"name":"n","container_id":"` + b.containerID + `","cron_config":{"schedule":"@yearly"}}`
-	for _, step := range []struct {
-		name, method, path, body string
-		full, readOnly, stranger want
-	}{
-		{"list", http.MethodGet, "/triggers", "", want{200, "", trigger.ID}, want{200, "", trigger.ID}, want{200, "", `"triggers":[],"total_count":0`}},
-		{"get", http.MethodGet, "/triggers/" + trigger.ID, "", ok, ok, notFound},
-		{"create", http.MethodPost, "/triggers", body, ok, denied, want{404, "not_found", b.containerID}},
-		{"update", http.MethodPatch, "/triggers/" + trigger.ID, `{"description":"d"}`, ok, denied, notFound},
-		{"delete", http.MethodDelete, "/triggers/" + trigger.ID, "", ok, denied, notFound},
-		{"get container", http.MethodGet, "/containers/" + b.containerID, "", ok, ok, want{404, "not_found", b.containerID}},
-		{"update container", http.MethodPatch, "/containers/" + b.containerID, `{"description":"d"}`, ok, want{403, "permissions_denied", `"resource":"container"`}, want{404, "not_found", b.containerID}},
-		{"delete container", http.MethodDelete, "/containers/" + b.containerID, "", ok, want{403, "permissions_denied", `"resource":"container"`}, want{404, "not_found", b.containerID}},
-	} {
-		// The one who may do everything comes last: it deletes.
-		for _, caller := range []string{"missing", "malformed", "unknown", "expired", "other organization", "other project", "read-only", "own project"} {
-			expected := map[string]want{
-				"missing": unauthenticated("invalid_argument"), "malformed": unauthenticated("invalid_argument"),
-				"unknown": unauthenticated("not_found"), "expired": unauthenticated("expired"),
-				"other organization": step.stranger, "other project": step.stranger,
-				"read-only": step.readOnly, "own project": step.full,
-			}[caller]
-			r := b.do(step.method, regional+step.path, step.body, map[string]string{"X-Auth-Token": callers[caller]})
-			kind, _ := r.body["type"].(string)
-			if r.status != expected.status || kind != expected.kind || !strings.Contains(r.text, expected.more) {
-				t.Errorf("%s by %s: got %d %s, want %+v", step.name, caller, r.status, r.text, expected)
-			}
 		}
 	}
 }

@@ -1,0 +1,116 @@
+package e2e
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/google/uuid"
+
+	"containertriggers/shared/auth"
+	"containertriggers/shared/table"
+)
+
+// TestEachCallerSeesAndDoesWhatItMay asks every call of the API with every kind of
+// key, and expects the contract's answer; and of what a caller may not know of,
+// nothing in any answer or log line.
+func TestEachCallerSeesAndDoesWhatItMay(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	// What nobody else is to see, but for the IDs that he names himself.
+	const mark = "nobody-elses-business"
+	b.containerID = b.createContainer(map[string]any{"name": mark, "description": mark, "tags": []string{mark}, "public_endpoint": "http://" + mark + ".test"})
+	trigger := b.createCron(mark, "@daily", "UTC")
+	b.wait(trigger.ID)
+
+	other, organization := uuid.NewString(), uuid.NewString()
+	revoked := b.newKey(auth.Caller{OrganizationID: b.organization, PermissionSet: auth.FullAccess}, far())
+	keys := table.Keys{Client: dynamodb.NewFromConfig(b.AWSConfig()), Table: b.Function("get-trigger").Environment["KEYS_TABLE"]}
+	if err := keys.Revoke(t.Context(), auth.Hash(revoked)); err != nil {
+		t.Fatal(err)
+	}
+	// The one who may do everything comes last: it deletes.
+	callers := []struct{ name, key string }{
+		{"missing", ""},
+		{"malformed", "not-a-uuid"},
+		{"unknown", uuid.NewString()},
+		{"expired", b.newKey(auth.Caller{OrganizationID: b.organization, PermissionSet: auth.FullAccess}, past())},
+		{"revoked", revoked},
+		{"other organization", b.newKey(auth.Caller{OrganizationID: organization, DefaultProjectID: other, PermissionSet: auth.FullAccess}, far())},
+		{"other project", b.newKey(auth.Caller{OrganizationID: b.organization, ProjectIDs: []string{other}, DefaultProjectID: other, PermissionSet: auth.FullAccess}, far())},
+		{"read-only elsewhere", b.newKey(auth.Caller{OrganizationID: organization, DefaultProjectID: other, PermissionSet: auth.ReadOnly}, far())},
+		{"read-only", b.newKey(auth.Caller{OrganizationID: b.organization, DefaultProjectID: b.organization, PermissionSet: auth.ReadOnly}, far())},
+		{"own project", b.newKey(auth.Caller{OrganizationID: b.organization, ProjectIDs: []string{b.organization}, DefaultProjectID: b.organization, PermissionSet: auth.FullAccess}, far())},
+	}
+	type want struct {
+		status int
+		kind   string
+		more   string // must be in the answer
+	}
+	ok := want{200, "", ""}
+	mine := func(id string) want { return want{200, "", id} }
+	none := want{200, "", `:[],"total_count":0`}
+	notFound := func(resource, id string) want {
+		return want{404, "not_found", `"resource":"` + resource + `","resource_id":"` + id + `"`}
+	}
+	denied := func(resource string) want {
+		return want{403, "permissions_denied", `"details":[{"action":"write","resource":"` + resource + `"}]`}
+	}
+	unauthenticated := func(reason string) want {
+		return want{401, "denied_authentication", `"method":"api_key","reason":"` + reason + `"`}
+	}
+	createTrigger := `{"name":"` + mark + `","container_id":"` + b.containerID + `","cron_config":{"schedule":"@yearly"}}`
+	createContainer := `{"name":"` + mark + `","public_endpoint":"http://` + mark + `.test","project_id":"` + b.organization + `","organization_id":"` + b.organization + `"}`
+	noTrigger, noContainer := notFound("trigger", trigger.ID), notFound("container", b.containerID)
+	for _, step := range []struct {
+		name, method, path, body                   string
+		full, readOnly, stranger, readOnlyStranger want
+	}{
+		{"list triggers", http.MethodGet, "/triggers", "", mine(trigger.ID), mine(trigger.ID), none, none},
+		{"list the triggers of a container", http.MethodGet, "/triggers?container_id=" + b.containerID, "", mine(trigger.ID), mine(trigger.ID), none, none},
+		{"list the triggers of an organization", http.MethodGet, "/triggers?organization_id=" + b.organization + "&project_id=" + b.organization, "", mine(trigger.ID), mine(trigger.ID), none, none},
+		{"get trigger", http.MethodGet, "/triggers/" + trigger.ID, "", ok, ok, noTrigger, noTrigger},
+		{"create trigger", http.MethodPost, "/triggers", createTrigger, ok, denied("trigger"), noContainer, denied("trigger")},
+		{"update trigger", http.MethodPatch, "/triggers/" + trigger.ID, `{"description":"d"}`, ok, denied("trigger"), noTrigger, noTrigger},
+		{"delete trigger", http.MethodDelete, "/triggers/" + trigger.ID, "", ok, denied("trigger"), noTrigger, noTrigger},
+		{"list containers", http.MethodGet, "/containers?project_id=" + b.organization, "", mine(b.containerID), mine(b.containerID), none, none},
+		{"get container", http.MethodGet, "/containers/" + b.containerID, "", ok, ok, noContainer, noContainer},
+		{"create container", http.MethodPost, "/containers", createContainer, ok, denied("container"), denied("container"), denied("container")},
+		{"update container", http.MethodPatch, "/containers/" + b.containerID, `{"description":"d"}`, ok, denied("container"), noContainer, noContainer},
+		{"delete container", http.MethodDelete, "/containers/" + b.containerID, "", ok, denied("container"), noContainer, noContainer},
+	} {
+		for _, caller := range callers {
+			expected := map[string]want{
+				"missing": unauthenticated("invalid_argument"), "malformed": unauthenticated("invalid_argument"),
+				"unknown": unauthenticated("not_found"), "expired": unauthenticated("expired"), "revoked": unauthenticated("not_found"),
+				"other organization": step.stranger, "other project": step.stranger, "read-only elsewhere": step.readOnlyStranger,
+				"read-only": step.readOnly, "own project": step.full,
+			}[caller.name]
+			r := b.do(step.method, regional+step.path, step.body, map[string]string{"X-Auth-Token": caller.key})
+			kind, _ := r.body["type"].(string)
+			if r.status != expected.status || kind != expected.kind || !strings.Contains(r.text, expected.more) {
+				t.Errorf("%s by %s: got %d %s, want %+v", step.name, caller.name, r.status, r.text, expected)
+			}
+			if caller.name == "read-only" || caller.name == "own project" {
+				continue
+			}
+			for _, place := range []struct{ name, text string }{{"answer", r.text}, {"log", b.loggedOf(r.header.Get("X-Request-Id"))}} {
+				if strings.Contains(place.text, mark) {
+					t.Errorf("%s by %s: the %s holds what is another's: %s", step.name, caller.name, place.name, place.text)
+				}
+			}
+		}
+	}
+}
+
+// loggedOf is what functions logged of a request.
+func (w *world) loggedOf(requestID string) string {
+	var of strings.Builder
+	for line := range strings.Lines(w.logged()) {
+		if strings.Contains(line, requestID) {
+			of.WriteString(line)
+		}
+	}
+	return of.String()
+}
