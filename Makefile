@@ -1,7 +1,7 @@
 # Every command sets up what it needs: Go downloads the modules, and the Python
 # tools of the local cloud go to .local/venv unless the machine has them already.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint build deploy clean fuzz
+.PHONY: help run test bench lint vulncheck build deploy clean fuzz soak
 SHELL := /bin/sh
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
@@ -22,28 +22,39 @@ run: build ## Run everything on this machine: the API, the sources, a demo conta
 test: build ## Run all tests
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && go test -race -parallel 4 ./...
 
+soak: build ## Run the long tests: 200 random walks with faults, 2,000 triggers (an hour or more)
+	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && \
+		go test -timeout 0 -v -run TestNoneOfManyTriggersIsLost ./infra/e2e -triggers 2000 && \
+		go test -timeout 0 -v -run TestThePromisesHoldWhateverFails ./infra/e2e -rapid.checks 200 -rapid.steps 60
+
 bench: build ## Measure the relay and the functions' starts, each against its floor
 	@$(GOBUILD) -o .build/bin/ ./infra/bench ./infra/bench/floor ./infra/bench/hello
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && .build/bin/bench
 
-lint: ## Check the code and the template
+lint: ## Check the code, what it depends on, and the template
 	@unformatted="$$(gofmt -l functions shared infra)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
 	go vet ./...
 	go tool staticcheck ./...
+	@# 3 is a vulnerability; anything else that the database could not be reached,
+	@# for which a deployment waits, but not all other work.
+	@go tool govulncheck ./...; case $$? in 0) ;; 3) exit 1 ;; *) echo "WARNING: not checked for known vulnerabilities: make vulncheck must pass before a deployment" ;; esac
 	@PYTHON="$$(infra/local/python.sh)" && "$$PYTHON" -c 'import sys; from cfnlint.runner import main; sys.exit(main())' template.yaml
+
+vulncheck: ## Look for known vulnerabilities; GOVULNDB names a mirror of their database
+	go tool govulncheck ./...
 
 build: ## Build every function for this machine, into .build
 	@$(GOBUILD) -o .build/bin/ ./functions/...
 	@for f in $(FUNCTIONS); do mkdir -p .build/$$f && ln -f .build/bin/$$f .build/$$f/bootstrap; done
 
-deploy: ## Deploy to your AWS account (STAGE=dev, staging or prod); wants the SAM CLI
+deploy: vulncheck ## Deploy to your AWS account (STAGE=dev, staging or prod); wants the SAM CLI
 	sam build
 	sam deploy --config-env $(STAGE)
 
-fuzz: ## Run each fuzz target for FUZZTIME (30s)
+fuzz: ## Run each fuzz target for FUZZTIME (30s); what it learns is kept in testdata/fuzz
 	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' functions shared infra | xargs -n1 dirname | sort -u); do \
 		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$package/*_test.go | cut -d' ' -f2); do \
-			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$package || exit 1; \
+			echo "$$package $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$package -args -test.fuzzcachedir="$(CURDIR)/$$package/testdata/fuzz" || exit 1; \
 		done; \
 	done
 

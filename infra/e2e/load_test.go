@@ -119,7 +119,7 @@ func patiently(t *testing.T, what string, ok func() error) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: %v", what, err)
 		}
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(time.Second) // looking at all there is takes moto its time
 	}
 }
 

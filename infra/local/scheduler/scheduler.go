@@ -18,7 +18,9 @@ import (
 	"containertriggers/infra/local/awscron"
 )
 
-// pollEvery is how often it looks for changed schedules and due ones.
+// pollEvery is how often it looks for changed schedules and due ones; where there
+// are so many that looking takes long, it leaves the emulator to others for most of
+// the time.
 const pollEvery = 300 * time.Millisecond
 
 // Scheduler fires the schedules that the emulator holds, each once a time that
@@ -49,16 +51,15 @@ type planned struct {
 // Run fires schedules until ctx ends.
 func (s *Scheduler) Run(ctx context.Context) {
 	s.known, s.last = map[string]*planned{}, s.Now()
-	ticker := time.NewTicker(pollEvery)
-	defer ticker.Stop()
 	for {
+		began := time.Now()
 		if err := s.poll(ctx); err != nil && ctx.Err() == nil {
 			slog.Error("looking for schedules failed", "error", err)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-time.After(max(pollEvery, 3*time.Since(began))):
 		}
 	}
 }

@@ -144,7 +144,8 @@ def create(template, stack, parameters):
         cloudformation.update_stack(**arguments)
         cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
     described = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
-    return {resource["LogicalResourceId"]: resource.get("PhysicalResourceId") for resource in described}
+    # moto lists the policy of queues without its names.
+    return {resource["LogicalResourceId"]: resource.get("PhysicalResourceId") for resource in described if "LogicalResourceId" in resource}
 
 
 def main():
