@@ -8,6 +8,7 @@ FUNCTIONS := $(notdir $(wildcard functions/*))
 # No RPC server, which only the retired go1.x runtime needs; no debug tables and
 # no paths of this machine.
 GOBUILD   := CGO_ENABLED=0 go build -tags lambda.norpc -ldflags "-s -w" -trimpath
+GOVULNCHECK := go tool govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
 STAGE     ?= dev
 FUZZTIME  ?= 30s
 
@@ -37,11 +38,11 @@ lint: ## Check the code, what it depends on, and the template
 	go tool staticcheck ./...
 	@# 3 is a vulnerability; anything else that the database could not be reached,
 	@# for which a deployment waits, but not all other work.
-	@go tool govulncheck ./...; case $$? in 0) ;; 3) exit 1 ;; *) echo "WARNING: not checked for known vulnerabilities: make vulncheck must pass before a deployment" ;; esac
+	@$(GOVULNCHECK); case $$? in 0) ;; 3) exit 1 ;; *) echo "WARNING: not checked for known vulnerabilities: make vulncheck must pass before a deployment" ;; esac
 	@PYTHON="$$(infra/local/python.sh)" && "$$PYTHON" -c 'import sys; from cfnlint.runner import main; sys.exit(main())' template.yaml
 
-vulncheck: ## Look for known vulnerabilities; GOVULNDB names a mirror of their database
-	go tool govulncheck ./...
+vulncheck: ## Look for known vulnerabilities; VULNDB names a mirror of their database
+	$(GOVULNCHECK)
 
 build: ## Build every function for this machine, into .build
 	@$(GOBUILD) -o .build/bin/ ./functions/...
