@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/google/uuid"
 
-	"containertriggers/infra/local/guard"
+	"containertriggers/infra/local/guard/guardtest"
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/shared/container"
 	"containertriggers/shared/lifecycle"
@@ -280,14 +279,7 @@ func TestWhatAWSRefusesIsToldAndHealsWithTheNextUpdate(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	id := b.create(`"cron_config":{"schedule":"0 3 * * *"}`).ID
-	cfg := mototest.Config(t)
-	strict, err := guard.New(*cfg.BaseEndpoint) // moto would take a schedule without a role
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(strict)
-	t.Cleanup(server.Close)
-	cfg.BaseEndpoint = &server.URL
+	_, cfg := guardtest.Start(t) // moto would take a schedule without a role
 	broken := newBundle(t, cfg)
 	roleless := broken.provisioners[trigger.SourceCron].(schedule.Schedules)
 	roleless.RoleARN = ""

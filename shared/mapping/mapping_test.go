@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
 
-	"containertriggers/infra/local/guard"
+	"containertriggers/infra/local/guard/guardtest"
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/shared/queue"
 )
@@ -64,7 +63,8 @@ func (s *states) Do(request *http.Request) (*http.Response, error) {
 
 func setup(t *testing.T, visibility time.Duration, fifo bool) *testBundle {
 	t.Helper()
-	env, cfg := mototest.Environment(t, "reconcile"), mototest.Config(t)
+	env := mototest.Environment(t, "reconcile")
+	_, cfg := guardtest.Start(t)
 	name, attributes := uuid.NewString(), map[string]string{"VisibilityTimeout": "900"}
 	if fifo {
 		name, attributes["FifoQueue"] = name+".fifo", "true"
@@ -72,16 +72,10 @@ func setup(t *testing.T, visibility time.Duration, fifo bool) *testBundle {
 	if _, err := sqs.NewFromConfig(cfg).CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes}); err != nil {
 		t.Fatal(err)
 	}
-	strict, err := guard.New(*cfg.BaseEndpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(strict)
-	t.Cleanup(server.Close)
 	b := &testBundle{t: t, states: &states{}, queue: queue.Queue{
 		ARN: "arn:aws:sqs:us-east-1:123456789012:" + name, VisibilityTimeout: visibility, FIFO: fifo,
 	}}
-	cfg.BaseEndpoint, cfg.HTTPClient = &server.URL, b.states
+	cfg.HTTPClient = b.states
 	b.client = lambda.NewFromConfig(cfg)
 	b.Mappings = Mappings{
 		Client: b.client, ShortARN: env["DISPATCH_QUEUE_ARN"], LongARN: env["DISPATCH_QUEUE_LONG_ARN"],

@@ -1,7 +1,6 @@
 package watchdog
 
 import (
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -9,26 +8,20 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/google/uuid"
 
-	"containertriggers/infra/local/guard"
+	"containertriggers/infra/local/guard/guardtest"
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/shared/table"
 )
 
 func TestARelayIsStartedForAShardThatWantsOne(t *testing.T) {
 	t.Parallel()
-	cfg, env := mototest.Config(t), mototest.Environment(t, "sweep")
-	aws, err := guard.New(*cfg.BaseEndpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
+	aws, cfg := guardtest.Start(t)
+	env := mototest.Environment(t, "sweep")
 	var started []string
 	aws.SetInvoke(func(function string, payload []byte) error {
 		started = append(started, function+" "+string(payload))
 		return nil
 	})
-	server := httptest.NewServer(aws)
-	t.Cleanup(server.Close)
-	cfg.BaseEndpoint = &server.URL
 	now := time.Now()
 	s := Starter{
 		Client: lambda.NewFromConfig(cfg), RelayARN: env["RELAY_ARN"], Now: func() time.Time { return now },

@@ -1,7 +1,6 @@
 package guard_test
 
 import (
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -10,21 +9,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/scheduler/types"
 	"github.com/google/uuid"
 
-	"containertriggers/infra/local/guard"
-	"containertriggers/infra/local/moto/mototest"
+	"containertriggers/infra/local/guard/guardtest"
 	"containertriggers/shared/awserr"
 )
 
 func TestSchedulesThatAWSRefusesAreRefused(t *testing.T) {
 	t.Parallel()
-	cfg := mototest.Config(t)
-	handler, err := guard.New(*cfg.BaseEndpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	cfg.BaseEndpoint = &server.URL
+	_, cfg := guardtest.Start(t)
 	client := scheduler.NewFromConfig(cfg)
 	create := func(name, expression, timezone string) error {
 		_, err := client.CreateSchedule(t.Context(), &scheduler.CreateScheduleInput{

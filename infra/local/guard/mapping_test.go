@@ -1,7 +1,6 @@
 package guard_test
 
 import (
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -11,21 +10,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
 
-	"containertriggers/infra/local/guard"
+	"containertriggers/infra/local/guard/guardtest"
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/shared/awserr"
 )
 
 func TestMappingsThatLambdaRefusesAreRefused(t *testing.T) {
 	t.Parallel()
-	cfg, env := mototest.Config(t), mototest.Environment(t, "reconcile")
-	handler, err := guard.New(*cfg.BaseEndpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	cfg.BaseEndpoint = &server.URL
+	_, cfg := guardtest.Start(t)
+	env := mototest.Environment(t, "reconcile")
 	client := lambda.NewFromConfig(cfg)
 	queue := func(attributes map[string]string) *string {
 		name := uuid.NewString()
