@@ -147,8 +147,10 @@ func (s *sweep) drift(ctx context.Context, after string) (string, error) {
 	return next, each(triggers, func(t trigger.Trigger) error {
 		if !present[t.ContainerID] {
 			s.note(ctx, orphanedTriggers, t.ID)
-			_, err := s.triggers.MarkDeleting(ctx, t.ID)
-			return err
+			if _, err := s.triggers.MarkDeleting(ctx, t.ID); !errors.Is(err, table.ErrNotFound) {
+				return err
+			}
+			return nil // it is gone by now
 		}
 		if t.Status != trigger.Ready || !t.Settled() {
 			return nil // reconcile, or the walk through what is unfinished, is at it
