@@ -80,11 +80,7 @@ func TestThePromisesHoldWhateverFails(t *testing.T) {
 		defer m.close()
 		began := time.Now()
 		for range steps {
-			rapid.SampledFrom([]func(*rapid.T){
-				m.createCron, m.createCron, m.createSQS, m.createSQS, m.update, m.update, m.update, m.crowd, m.crowd,
-				m.delete, m.deleteContainer, m.damage,
-				func(*rapid.T) { m.tick() }, func(*rapid.T) { m.sweep() },
-			}).Draw(rt, "step")(rt)
+			m.actions()[rapid.SampledFrom(likely).Draw(rt, "step")](rt)
 		}
 		acted := time.Since(began)
 		m.rest("at rest", m.check)
@@ -95,6 +91,20 @@ func TestThePromisesHoldWhateverFails(t *testing.T) {
 		t.Logf("run %d: %d triggers, %d changes in %s, at rest after %s, nothing left after %s", runs, len(m.triggers), m.made, acted, rested, time.Since(began))
 	})
 	w.report(t, runs)
+}
+
+// likely are the actions, each as often as it is likely to be drawn.
+var likely = []string{
+	"create on a schedule", "create on a schedule", "create on a queue", "create on a queue", "update", "update", "update",
+	"several at once", "several at once", "delete", "delete the container", "somebody else deletes", "a minute passes", "sweep",
+}
+
+func (m *model) actions() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"create on a schedule": m.createCron, "create on a queue": m.createSQS, "update": m.update, "several at once": m.crowd,
+		"delete": m.delete, "delete the container": m.deleteContainer, "somebody else deletes": m.damage,
+		"a minute passes": func(*rapid.T) { m.tick() }, "sweep": func(*rapid.T) { m.sweep() },
+	}
 }
 
 // report tells what was injected.
