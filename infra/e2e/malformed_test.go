@@ -218,3 +218,33 @@ func TestWhatIsNoHTTPDoesNotStopTheAPI(t *testing.T) {
 		t.Errorf("got %d %s", r.status, r.text)
 	}
 }
+
+// TestTooManyRequestsAreThrottled has a cloud of its own, whose API takes few.
+func TestTooManyRequestsAreThrottled(t *testing.T) {
+	t.Parallel()
+	w := prepare(0)
+	w.Parameters = map[string]string{"ApiRate": "1", "ApiBurst": "5"}
+	if err := w.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	b := setupIn(t, w)
+	const requests = 12
+	answers := make([]response, requests)
+	atOnce(requests, func(i int) { answers[i] = b.do(http.MethodGet, regional+"/triggers", "", nil) })
+	taken, throttled := 0, 0
+	for _, r := range answers {
+		switch r.status {
+		case http.StatusOK:
+			taken++
+		case http.StatusTooManyRequests:
+			throttled++
+		default:
+			t.Errorf("got %d %s", r.status, r.text)
+		}
+	}
+	if taken == 0 || throttled == 0 {
+		t.Errorf("%d were taken, %d throttled", taken, throttled)
+	}
+	b.eventually("later ones are taken", func() bool { return b.do(http.MethodGet, regional+"/triggers", "", nil).status == http.StatusOK })
+}

@@ -23,6 +23,7 @@ import (
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	awsscheduler "github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"golang.org/x/time/rate"
 
 	"containertriggers/infra/local/gateway"
 	"containertriggers/infra/local/guard"
@@ -123,7 +124,11 @@ func (c *Cloud) Start(ctx context.Context) (err error) {
 	}
 	c.closers = append(c.closers, c.nats.Close)
 	c.run(c.pollers(cfg, queues)...)
-	c.serve(listener, gateway.Gateway{Routes: c.routes(), Invoke: c.host.Invoke})
+	api := gateway.Gateway{Routes: c.routes(), Invoke: c.host.Invoke}
+	if limit := c.stack.Throttle; limit.Rate > 0 {
+		api.Limit = rate.NewLimiter(rate.Limit(limit.Rate), limit.Burst)
+	}
+	c.serve(listener, api)
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/google/uuid"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -39,6 +40,8 @@ type Gateway struct {
 	Routes []Route
 	// Invoke runs a function and waits for its answer.
 	Invoke func(ctx context.Context, function string, payload []byte) ([]byte, error)
+	// Limit bounds the requests of all routes together; nil does not.
+	Limit *rate.Limiter
 }
 
 func (g Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -47,6 +50,10 @@ func (g Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route, parameters, ok := g.match(r.Method, r.URL.EscapedPath())
 	if !ok {
 		reply(w, http.StatusNotFound, "Not Found")
+		return
+	}
+	if g.Limit != nil && !g.Limit.Allow() {
+		reply(w, http.StatusTooManyRequests, "Too Many Requests")
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPayload))

@@ -3,7 +3,7 @@
 Usage: deploy.py TEMPLATE STACK PARAMETERS, the last being a JSON object. The AWS
 endpoint, region and credentials come from the environment. Writes to standard
 output, as JSON, what the emulator does not know of: the HTTP API's routes and
-which function is which.
+throttle, and which function is which.
 
 What moto's CloudFormation leaves out is taken from the template first: API
 Gateway (the local cloud serves the API), alarms, and Scheduler groups and the
@@ -60,6 +60,21 @@ def routes(resources):
                 uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
                 function = re.search(r"functions/\$\{(\w+)\.Arn\}", uri)[1]
                 yield {"method": method.upper(), "path": path, "function": function}
+
+
+def throttle(template, parameters):
+    """How many requests the HTTP API's default stage takes: a second, and at once."""
+    def number(value):
+        if isinstance(value, dict):
+            name = value["Ref"]
+            return float(parameters.get(name, template["Parameters"][name].get("Default")))
+        return float(value)
+
+    for resource in template["Resources"].values():
+        settings = resource.get("Properties", {}).get("DefaultRouteSettings")
+        if resource["Type"] == "AWS::ApiGatewayV2::Stage" and settings:
+            return {"rate": number(settings["ThrottlingRateLimit"]), "burst": int(number(settings["ThrottlingBurstLimit"]))}
+    return {}
 
 
 def without(template, stack):
@@ -152,7 +167,7 @@ def main():
     path, stack, parameters = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
     os.environ.setdefault("AWS_DEFAULT_REGION", os.environ.get("AWS_REGION", "us-east-1"))
     template = translate(path, parameters)
-    api = list(routes(template["Resources"]))
+    api, limit = list(routes(template["Resources"])), throttle(template, parameters)
     configs = list(invoke_configs(template["Resources"]))
     timers = list(schedules(template["Resources"]))
     groups = without(template, stack)
@@ -192,6 +207,7 @@ def main():
         awslambda.put_function_event_invoke_config(FunctionName=physical[function], **config)
     json.dump({
         "routes": api,
+        "throttle": limit,
         "functions": {
             logical: {"name": physical[logical], "folder": resource.get("Metadata", {}).get("Function", "")}
             for logical, resource in template["Resources"].items() if resource["Type"] == "AWS::Lambda::Function"

@@ -22,7 +22,8 @@ var program string
 
 // Stack is what was deployed, as far as the emulator does not know it.
 type Stack struct {
-	Routes []Route `json:"routes"`
+	Routes   []Route  `json:"routes"`
+	Throttle Throttle `json:"throttle"`
 	// Functions are the functions by their logical ID in the template.
 	Functions map[string]Function `json:"functions"`
 }
@@ -34,6 +35,13 @@ type Route struct {
 	Path string `json:"path"`
 	// Function is a logical ID.
 	Function string `json:"function"`
+}
+
+// Throttle is how many requests the HTTP API takes a second, and at once; zero is
+// as many as come.
+type Throttle struct {
+	Rate  float64 `json:"rate"`
+	Burst int     `json:"burst"`
 }
 
 // Function is a deployed function.
