@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"containertriggers/shared/auth"
 	"containertriggers/shared/container"
 	"containertriggers/shared/fault"
@@ -20,7 +18,7 @@ type function struct {
 	triggers   table.Triggers
 	containers table.Containers
 	sealer     seal.Sealer
-	quotas     quotas
+	room       *room
 	newID      func() string
 	now        func() time.Time
 }
@@ -65,7 +63,7 @@ func (f function) do(ctx context.Context, caller auth.Caller, r httpapi.Request,
 		return nil, fault.TransientState(container.Resource, d.container.ID, string(d.container.Status))
 	}
 	d.trigger.Owner = d.container.Owner
-	if err := f.room(ctx, d.trigger); err != nil {
+	if err := f.room.look(ctx, d.trigger); err != nil {
 		return nil, err
 	}
 	if d.secret != nil {
@@ -76,42 +74,4 @@ func (f function) do(ctx context.Context, caller auth.Caller, r httpapi.Request,
 		d.trigger.SealedSecret = sealed
 	}
 	return d.trigger, f.triggers.Create(ctx, f.containers, d.trigger)
-}
-
-// quotas are how many triggers there may be, of a container and of an organization
-// in a region.
-type quotas struct {
-	PerContainer    int `env:"TRIGGERS_PER_CONTAINER,required"`
-	PerOrganization int `env:"TRIGGERS_PER_ORGANIZATION,required"`
-}
-
-// room is nil where the quotas allow one more. They are counted, not kept: creates
-// at the same moment may go beyond by as many as they are.
-func (f function) room(ctx context.Context, t trigger.Trigger) error {
-	var ofContainer, ofOrganization int
-	counts, countCtx := errgroup.WithContext(ctx)
-	counts.Go(func() (err error) {
-		ofContainer, err = f.triggers.CountOfContainer(countCtx, t.ContainerID, f.quotas.PerContainer)
-		return err
-	})
-	counts.Go(func() (err error) {
-		ofOrganization, err = f.triggers.CountOfOrganization(countCtx, t.Region, t.OrganizationID, f.quotas.PerOrganization)
-		return err
-	})
-	if err := counts.Wait(); err != nil {
-		return err
-	}
-	var exceeded []fault.Quota
-	for _, q := range []fault.Quota{
-		{Resource: "triggers_per_container", Quota: f.quotas.PerContainer, Current: ofContainer},
-		{Resource: "triggers_per_organization", Quota: f.quotas.PerOrganization, Current: ofOrganization},
-	} {
-		if q.Current >= q.Quota {
-			exceeded = append(exceeded, q)
-		}
-	}
-	if len(exceeded) > 0 {
-		return fault.QuotasExceeded(exceeded...)
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -32,11 +33,12 @@ func setup(t *testing.T) *testBundle {
 	t.Helper()
 	env, cfg := mototest.Environment(t, "create-trigger"), mototest.Config(t)
 	db := dynamodb.NewFromConfig(cfg)
+	triggers := table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]}
 	b := &testBundle{t: t, function: function{
-		triggers:   table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
+		triggers:   triggers,
 		containers: table.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
 		sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]},
-		quotas:     quotas{PerContainer: 100, PerOrganization: 100},
+		room:       newRoom(quotas{PerContainer: 100, PerOrganization: 100, APIRate: 1, APIBurst: 1}, triggers, time.Now),
 		newID:      uuid.NewString, now: time.Now,
 	}}
 	b.container = container.Container{
@@ -132,7 +134,7 @@ func TestContainerMustBeThereForTheCallerAndStay(t *testing.T) {
 func TestQuotasAreToldWithWhatThereIs(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	b.quotas = quotas{PerContainer: 2, PerOrganization: 3}
+	b.room.quotas = quotas{PerContainer: 2, PerOrganization: 3, APIRate: 1, APIBurst: 5}
 	expect := func(want ...fault.Quota) {
 		t.Helper()
 		_, err := b.create("fr-par", b.body(`"cron_config":{"schedule":"@daily"}`))
@@ -167,4 +169,54 @@ func TestQuotasAreToldWithWhatThereIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect() // another organization's quota is its own
+}
+
+// What was counted counts until the API can have let through enough to fill the room.
+func TestRoomIsCountedAnewBeforeItCanBeFull(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	r := newRoom(quotas{APIRate: 10, APIBurst: 20}, table.Triggers{}, func() time.Time { return now })
+	there, counted := 0, 0
+	look := func(name string) int {
+		t.Helper()
+		counted = 0
+		n, err := r.count(name, 100, func(most int) (int, error) {
+			counted++
+			return min(there, most), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, step := range []struct {
+		name  string
+		there int
+		after time.Duration
+		count bool
+	}{
+		{"a", 0, 0, true}, // (100 - 0 - 20) / 10 = 8 s
+		{"b", 0, 0, true},
+		{"a", 99, 8*time.Second - 1, false},
+		{"a", 79, 1, true}, // 100 ms
+		{"a", 80, 100*time.Millisecond - 1, false},
+		{"a", 80, 1, true}, // a burst could fill it
+		{"a", 99, 0, true},
+		{"a", 100, 0, true},
+		{"a", 98, 0, true}, // as soon as there is room, it is seen
+	} {
+		now, there = now.Add(step.after), step.there
+		n := look(step.name)
+		if (counted == 1) != step.count || step.count && n != there {
+			t.Errorf("%+v: counted %d times, is %d", step, counted, n)
+		}
+	}
+	now = now.Add(time.Minute)
+	fails := errors.New("throttled")
+	if _, err := r.count("a", 100, func(int) (int, error) { return 0, fails }); !errors.Is(err, fails) {
+		t.Errorf("a failed count: %v", err)
+	}
+	if look("a"); counted != 1 {
+		t.Error("a failed count is kept")
+	}
 }

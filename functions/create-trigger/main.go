@@ -24,11 +24,12 @@ type settings struct {
 
 func main() {
 	httpapi.Start(func(s settings, cfg aws.Config, db *dynamodb.Client) httpapi.Operation[draft] {
+		triggers := table.Triggers{Client: db, Table: s.TriggersTable}
 		return function{
-			triggers:   table.Triggers{Client: db, Table: s.TriggersTable},
+			triggers:   triggers,
 			containers: table.Containers{Client: db, Table: s.ContainersTable},
 			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
-			quotas:     s.Quotas,
+			room:       newRoom(s.Quotas, triggers, time.Now),
 			newID:      uuid.NewString,
 			now:        time.Now,
 		}.operation()

@@ -17,7 +17,7 @@ func TestNoSecretIsInAnEnvironment(t *testing.T) {
 	t.Parallel()
 	mototest.Environment(t, "sweep") // deploys
 	client := lambda.NewFromConfig(mototest.Config(t))
-	known := regexp.MustCompile(`_(TABLE|ARN|ID|URL)$|^(REGIONS|ALLOW_(HTTP|PRIVATE)_ENDPOINTS|EVENT_BUS|SCHEDULE_GROUP|STACK|MAX_DELIVERIES|QUEUE_CONCURRENCY|RELAY_(SHARDS|CONCURRENCY)|TRIGGERS_PER_(CONTAINER|ORGANIZATION))$`)
+	known := regexp.MustCompile(`_(TABLE|ARN|ID|URL)$|^(REGIONS|ALLOW_(HTTP|PRIVATE)_ENDPOINTS|EVENT_BUS|SCHEDULE_GROUP|STACK|MAX_DELIVERIES|QUEUE_CONCURRENCY|RELAY_(SHARDS|CONCURRENCY)|TRIGGERS_PER_(CONTAINER|ORGANIZATION)|API_(RATE|BURST))$`)
 	functions := 0
 	for pages := lambda.NewListFunctionsPaginator(client, &lambda.ListFunctionsInput{}); pages.HasMorePages(); {
 		page, err := pages.NextPage(t.Context())
