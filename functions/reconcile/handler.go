@@ -133,18 +133,16 @@ func (f function) followTrigger(ctx context.Context, record events.DynamoDBEvent
 
 // reconcile makes the world match one row.
 func (f function) reconcile(ctx context.Context, t trigger.Trigger) error {
-	source, known := f.provisioners[t.Source()]
+	source := f.provisioners[t.Source()]
 	switch {
 	case t.Status == trigger.Deleting:
-		if known {
-			if err := source.Remove(ctx, t); pending(err) {
-				return f.leave(ctx, t, err)
-			} else if err != nil {
-				return err
-			}
+		if err := source.Remove(ctx, t); pending(err) {
+			return f.leave(ctx, t, err)
+		} else if err != nil {
+			return err
 		}
 		return f.triggers.Remove(ctx, t.ID)
-	case t.Settled() || !known:
+	case t.Settled():
 		return nil
 	}
 

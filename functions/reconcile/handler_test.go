@@ -259,22 +259,6 @@ func TestOldAndDoubledRecordsAreHarmless(t *testing.T) {
 	b.expect(id, "no row")
 }
 
-func TestSourcesWithoutAProvisionerWaitAndCanBeDeleted(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	delete(b.provisioners, trigger.SourceNATS)
-	id := b.create(`"nats_config":{"server_urls":["nats://n"],"subject":"s"}`).ID
-	if b.followRow(id) != 0 {
-		t.Error("the record was given back")
-	}
-	b.expect(id, `creating "" settled false`)
-	if _, err := b.triggers.MarkDeleting(t.Context(), id); err != nil {
-		t.Fatal(err)
-	}
-	b.followRow(id)
-	b.expect(id, "no row")
-}
-
 func TestWhatAWSRefusesIsToldAndHealsWithTheNextUpdate(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -54,7 +54,7 @@ func TestNoneOfManyTriggersIsLost(t *testing.T) {
 	created := map[string]bool{}
 	for c := range clients {
 		if failures[c] != nil {
-			t.Fatalf("client %d: %v", c, failures[c])
+			t.Fatalf("client %d: %v\n%s", c, failures[c], w.loggedOf(`"level":"ERROR"`))
 		}
 		for _, id := range ids[c] {
 			created[id] = true
@@ -94,7 +94,7 @@ func TestNoneOfManyTriggersIsLost(t *testing.T) {
 	work.Wait()
 	for c := range clients {
 		if failures[c] != nil {
-			t.Fatalf("client %d: %v", c, failures[c])
+			t.Fatalf("client %d: %v\n%s", c, failures[c], w.loggedOf(`"level":"ERROR"`))
 		}
 	}
 	for _, id := range containers {
@@ -111,6 +111,7 @@ func patiently(t *testing.T, what string, ok func() error) {
 	t.Helper()
 	end := time.Now().Add(15 * time.Minute)
 	for {
+		began := time.Now()
 		err := ok()
 		if err == nil {
 			return
@@ -118,6 +119,7 @@ func patiently(t *testing.T, what string, ok func() error) {
 		if time.Now().After(end) {
 			t.Fatalf("%s: %v", what, err)
 		}
-		time.Sleep(time.Second) // looking at all there is takes moto its time
+		// Looking at all there is takes moto its time; most of it is for what is looked at.
+		time.Sleep(max(time.Second, 4*time.Since(began)))
 	}
 }

@@ -104,11 +104,11 @@ func TestEachCallerSeesAndDoesWhatItMay(t *testing.T) {
 	}
 }
 
-// loggedOf is what functions logged of a request.
-func (w *world) loggedOf(requestID string) string {
+// loggedOf are the lines that functions logged in which that stands.
+func (w *world) loggedOf(part string) string {
 	var of strings.Builder
 	for line := range strings.Lines(w.logged()) {
-		if strings.Contains(line, requestID) {
+		if strings.Contains(line, part) {
 			of.WriteString(line)
 		}
 	}

@@ -27,11 +27,12 @@ import time
 # when it is imported.
 os.environ["MOTO_ALLOW_NONEXISTENT_REGION"] = "true"
 
+import moto.backends
 import moto.dynamodb.models
 import moto.dynamodb.models.table
 import moto.sqs.models
 from moto.core.exceptions import JsonRESTError
-from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.iam.access_control import IAMRequest
 from moto.server import ThreadedMotoServer
 from moto.sqs.responses import SQSResponse
@@ -89,6 +90,15 @@ def undoing(transact):
     return undone
 
 
+def project(self, item):
+    """What an index holds of an item. moto makes JSON of the whole item and back, once
+    for each attribute."""
+    if self.projection and self.projection.get("ProjectionType") != "ALL":
+        names = {*self.table_key_attrs, *(key["AttributeName"] for key in self.schema), *self.projection.get("NonKeyAttributes", [])}
+        item.attrs = {name: value for name, value in item.attrs.items() if name in names}
+    return item
+
+
 def receive(once):
     """Lets others at the queues while a receive waits for a message, and a group of
     a FIFO queue begin with its first message: moto frees a group only when it has
@@ -113,14 +123,28 @@ def receive(once):
 
 
 class Copying:
-    """What moto uses to keep the tables' state before a transaction."""
+    """Copies for moto's DynamoDB: no table to keep its state before a transaction, and
+    of what a query found only what is then taken away from."""
+
+    copy = staticmethod(copy.copy)
 
     @staticmethod
     def deepcopy(thing):
-        return thing if isinstance(thing, moto.dynamodb.models.table.Table) else copy.deepcopy(thing)
+        if isinstance(thing, moto.dynamodb.models.table.Table):
+            return thing
+        if isinstance(thing, list) and all(isinstance(item, Item) for item in thing):
+            return [shallow(item) for item in thing]
+        return copy.deepcopy(thing)
 
 
-moto.dynamodb.models.copy = Copying
+def shallow(item):
+    its = Item.__new__(Item)
+    its.hash_key, its.range_key, its.attrs = item.hash_key, item.range_key, dict(item.attrs)
+    return its
+
+
+moto.dynamodb.models.copy = moto.dynamodb.models.table.copy = Copying
+moto.dynamodb.models.table.SecondaryIndex.project = project
 DynamoDB = moto.dynamodb.models.DynamoDBBackend
 DynamoDB.transact_write_items = undoing(DynamoDB.transact_write_items)
 
@@ -151,6 +175,10 @@ def authorize(self, resource="*"):
 
 
 SQSResponse._authenticate_and_authorize_normal_action = authorize
+
+# moto looks into its own directory at each request.
+modules = frozenset(moto.backends.list_of_moto_modules())
+moto.backends.list_of_moto_modules = lambda: modules
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
