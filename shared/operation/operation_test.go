@@ -63,7 +63,7 @@ func setup(t *testing.T) *testBundle {
 	}
 	b.kind = operation.Kind[trigger.Trigger]{Name: trigger.Resource, Table: b.triggers}
 	organization := uuid.NewString()
-	for range 2 {
+	for range 3 {
 		owner := container.Owner{OrganizationID: organization, ProjectID: uuid.NewString()}
 		ct := container.Container{ID: uuid.NewString(), Region: "fr-par", Owner: owner, Status: container.Ready, Tags: []string{}, Generation: 1}
 		if err := b.containers.Create(t.Context(), ct); err != nil {
@@ -137,11 +137,14 @@ func TestCallersFindWhatTheyMayRead(t *testing.T) {
 	b := setup(t)
 	b.create(0, "one", daily)
 	b.create(1, "two", daily)
+	b.create(2, "three", daily)
 	list := b.kind.List("triggers", listing.Triggers)
-	for caller, want := range map[string][]any{"all": {"one", "two"}, "first": {"one"}, "both": {"one", "two"}, "readonly": {"one", "two"}, "stranger": {}} {
+	for caller, want := range map[string][]any{
+		"all": {"one", "three", "two"}, "first": {"one"}, "both": {"one", "two"}, "readonly": {"one", "three", "two"}, "stranger": {},
+	} {
 		for query, want := range map[string][]any{
 			"order_by=name_asc": want,
-			"order_by=name_asc&project_id=" + b.owners[0].ProjectID: slices.DeleteFunc(slices.Clone(want), func(name any) bool { return name == "two" }),
+			"order_by=name_asc&project_id=" + b.owners[0].ProjectID: slices.DeleteFunc(slices.Clone(want), func(name any) bool { return name != "one" }),
 			"project_id=" + uuid.NewString():                        {},
 			"organization_id=" + uuid.NewString():                   {},
 		} {
