@@ -321,7 +321,8 @@ func TestNothingIsDeliveredForATriggerThatIsGoneOrElsewhere(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return b.targets.Triggers.Update(t.Context(), current, updated)
+			_, err = b.targets.Triggers.Update(t.Context(), current, updated)
+			return err
 		},
 		"without the queue": func(b *testBundle) error {
 			_, err := b.targets.claims.Release(t.Context(), b.queueARN, b.trigger.ID)
@@ -362,7 +363,7 @@ func TestANewDestinationIsFollowed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.targets.Triggers.Update(t.Context(), current, updated); err != nil {
+	if _, err := b.targets.Triggers.Update(t.Context(), current, updated); err != nil {
 		t.Fatal(err)
 	}
 	b.clock = b.clock.Add(target.KeptFor)
@@ -385,7 +386,7 @@ func TestTheTokenOfAPrivateContainerIsOpenedOnce(t *testing.T) {
 		old := b.to
 		b.to.Privacy, b.to.SealedToken = container.Private, sealed
 		b.to.Generation++
-		if err := b.targets.Containers.Update(t.Context(), old, b.to); err != nil {
+		if _, err := b.targets.Containers.Update(t.Context(), old, b.to); err != nil {
 			t.Fatal(err)
 		}
 		b.clock = b.clock.Add(target.KeptFor)

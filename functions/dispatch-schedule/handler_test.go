@@ -237,7 +237,7 @@ func TestNoCallIsMadeForWhatIsNotWantedAnyMore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := b.triggers.Update(t.Context(), current, updated); err != nil {
+			if _, err := b.triggers.Update(t.Context(), current, updated); err != nil {
 				t.Fatal(err)
 			}
 		},

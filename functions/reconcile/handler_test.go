@@ -96,7 +96,7 @@ func (b *testBundle) update(id, body string) trigger.Trigger {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	if err := b.triggers.Update(b.t.Context(), current, updated); err != nil {
+	if _, err := b.triggers.Update(b.t.Context(), current, updated); err != nil {
 		b.t.Fatal(err)
 	}
 	return updated

@@ -190,7 +190,7 @@ func TestASecretThatCannotBeOpenedIsNotTold(t *testing.T) {
 	}
 	updated := current.WithSecret(foreign)
 	updated.Generation++
-	if err := b.triggers.Update(t.Context(), current, updated); err != nil {
+	if _, err := b.triggers.Update(t.Context(), current, updated); err != nil {
 		t.Fatal(err)
 	}
 	b.followRow(id)

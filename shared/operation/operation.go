@@ -30,7 +30,7 @@ type Row[R any] interface {
 // Table is where the resources of a kind are kept.
 type Table[R any] interface {
 	Get(ctx context.Context, id string) (R, error)
-	Update(ctx context.Context, old, updated R) error
+	Update(ctx context.Context, old, updated R) (instead R, err error)
 	MarkDeleting(ctx context.Context, id string) (R, error)
 	List(ctx context.Context, query listing.Query) ([]R, int, error)
 }
@@ -97,8 +97,9 @@ func (k Kind[R]) Delete() httpapi.Operation[R] {
 // the body gives, if any. A body that changes nothing leaves the revision.
 type Change[R any] func(old R, body []byte) (updated R, text *secret.Text, err error)
 
-// Update changes what the body names. Where another update came first, it reads
-// again and applies the body to that: the last one wins, and each one in whole.
+// Update changes what the body names. Where another update came first, the body is
+// applied to what that one left: the last one wins, and each one in whole. Who has
+// not had his turn when the time is over is asked to come again.
 func (k Kind[R]) Update(sealer Sealer, change Change[R]) httpapi.Operation[R] {
 	return httpapi.Operation[R]{
 		Resource: k.Name, Read: k.find,
@@ -106,7 +107,7 @@ func (k Kind[R]) Update(sealer Sealer, change Change[R]) httpapi.Operation[R] {
 			if err := k.mayWrite(caller, r, found); err != nil {
 				return nil, err
 			}
-			for {
+			for tries := 0; ; tries++ {
 				updated, text, err := change(found, r.Body)
 				if err != nil || updated.Revision() == found.Revision() {
 					return updated, err
@@ -118,12 +119,12 @@ func (k Kind[R]) Update(sealer Sealer, change Change[R]) httpapi.Operation[R] {
 					}
 					updated = updated.WithSecret(sealed)
 				}
-				err = k.Table.Update(ctx, found, updated)
-				if !errors.Is(err, table.ErrSuperseded) {
+				found, err = k.Table.Update(ctx, found, updated)
+				if !errors.Is(err, table.ErrSuperseded) || errors.Is(err, table.ErrNotFound) {
 					return updated, err
 				}
-				if found, err = k.Table.Get(ctx, r.ID); err != nil {
-					return nil, err
+				if table.Yield(ctx, tries) != nil {
+					return nil, fault.TooManyRequests(1)
 				}
 			}
 		},

@@ -223,6 +223,30 @@ func TestParallelUpdatesAreAppliedOneAfterTheOther(t *testing.T) {
 	}
 }
 
+// crowded is a table in which another update always comes first.
+type crowded struct{ table.Triggers }
+
+func (c crowded) Update(context.Context, trigger.Trigger, trigger.Trigger) (trigger.Trigger, error) {
+	return trigger.Trigger{Generation: 1, Cron: &trigger.Cron{}}, table.ErrSuperseded
+}
+
+func TestAnUpdateThatHasNoTurnIsAskedToComeAgain(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	id := b.create(0, "n", daily)
+	b.kind.Table = crowded{b.triggers}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	found, err := b.triggers.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.update().Do(ctx, b.callers["all"], httpapi.Request{Region: "fr-par", ID: id, Body: []byte(`{"name":"x"}`)}, found)
+	if told := fault.As(err); told.Type != fault.TypeTooManyRequests || told.RetryAfter == 0 {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestSecretOfAnUpdateIsSealedForTheTriggerAndCanBeTakenAway(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

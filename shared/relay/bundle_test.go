@@ -215,7 +215,7 @@ func (b *testBundle) update(id, body string) {
 		}
 		updated = updated.WithSecret(sealed)
 	}
-	if err := b.Triggers.Update(b.t.Context(), current, updated); err != nil {
+	if _, err := b.Triggers.Update(b.t.Context(), current, updated); err != nil {
 		b.t.Fatal(err)
 	}
 	// As reconcile does.

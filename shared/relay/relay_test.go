@@ -146,7 +146,7 @@ func TestANewGenerationWaitsForReconcile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Triggers.Update(t.Context(), current, updated); err != nil {
+	if _, err := b.Triggers.Update(t.Context(), current, updated); err != nil {
 		t.Fatal(err)
 	}
 	b.update(other, `{"nats_config":{"subject":"v"}}`)

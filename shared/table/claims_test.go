@@ -175,7 +175,7 @@ func TestOnlyWhatIsNotDoneIsOpenedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.triggers.Update(t.Context(), b.get(updated.ID), updated); err != nil {
+	if _, err := b.triggers.Update(t.Context(), b.get(updated.ID), updated); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.triggers.MarkDeleting(t.Context(), status["deleting"].ID); err != nil {

@@ -51,10 +51,11 @@ func (c Containers) Create(ctx context.Context, ct container.Container) error {
 }
 
 // Update replaces what the user may change of old by what updated says.
-// [ErrSuperseded] where the row is not of old's generation any more.
-func (c Containers) Update(ctx context.Context, old, updated container.Container) error {
+// [ErrSuperseded] where the row is not of old's generation any more: with it comes
+// the container as it is instead, or [ErrNotFound] where it is gone.
+func (c Containers) Update(ctx context.Context, old, updated container.Container) (instead container.Container, err error) {
 	row := newContainerRow(updated)
-	return c.rows().update(ctx, old.ID,
+	current, err := c.rows().update(ctx, old.ID,
 		"SET #name = :name, #description = :description, #tags = :tags, #privacy = :privacy, "+
 			"#public_endpoint = :endpoint, #timeout_seconds = :timeout, #sealed_token = :token, "+
 			"#updated_at = :updated, #generation = :generation",
@@ -64,6 +65,7 @@ func (c Containers) Update(ctx context.Context, old, updated container.Container
 			"endpoint": row.PublicEndpoint, "timeout": row.TimeoutSeconds, "token": row.SealedToken,
 			"updated": row.UpdatedAt, "generation": row.Generation, "old": old.Generation,
 		})
+	return current.container(), err
 }
 
 // MarkDeleting turns a container's status to deleting, from when on no trigger
@@ -91,7 +93,7 @@ func (c Containers) Deleting(ctx context.Context, after string) (ids []string, n
 // Reopen has reconcile look again at a container that is being deleted. One that
 // is gone is left alone.
 func (c Containers) Reopen(ctx context.Context, id string, now time.Time) error {
-	err := c.rows().update(ctx, id, "SET #reopened_at = :now", "#status = :deleting", map[string]any{"now": wiretime.Time(now), "deleting": container.Deleting})
+	_, err := c.rows().update(ctx, id, "SET #reopened_at = :now", "#status = :deleting", map[string]any{"now": wiretime.Time(now), "deleting": container.Deleting})
 	if errors.Is(err, ErrSuperseded) {
 		return nil
 	}

@@ -72,24 +72,30 @@ func (r rows[R]) exists(ctx context.Context, id string) bool {
 
 // update changes a row as the expressions say. Names stand for themselves with
 // a "#" before them, values are those given with a ":" before their names.
-// [ErrSuperseded] where the condition does not hold.
-func (r rows[R]) update(ctx context.Context, id, set, condition string, values map[string]any) error {
+// [ErrSuperseded] where the condition does not hold: with it comes the row as it
+// is instead, or [ErrNotFound] where there is none.
+func (r rows[R]) update(ctx context.Context, id, set, condition string, values map[string]any) (instead R, err error) {
 	encoded, err := encodeValues(values)
 	if err != nil {
-		return err
+		return instead, err
 	}
 	_, err = r.client.UpdateItem(ctx, &dynamodb.UpdateItemInput{
 		TableName: &r.table, Key: key(id),
 		UpdateExpression: &set, ConditionExpression: &condition,
 		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: encoded,
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})
-	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
-		return ErrSuperseded
+	if failed, ok := errors.AsType[*types.ConditionalCheckFailedException](err); ok {
+		if failed.Item == nil {
+			return instead, errors.Join(ErrSuperseded, notFound(r.resource, id))
+		}
+		instead, err = decodeRow[R](failed.Item)
+		return instead, errors.Join(ErrSuperseded, err)
 	}
 	if err != nil {
-		return fmt.Errorf("updating %s of %s: %w", id, r.table, err)
+		return instead, fmt.Errorf("updating %s of %s: %w", id, r.table, err)
 	}
-	return nil
+	return instead, nil
 }
 
 // markDeleting turns a row's status to deleting, which is a new generation of

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -12,30 +13,40 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// The SDK does not retry a transaction that DynamoDB cancelled because another
-// one held an item, though trying again is all there is to do. Twelve tries
-// with these pauses take up to about 4 seconds.
-const (
-	conflictTries = 12
-	conflictPause = 10 * time.Millisecond
-	longestPause  = 640 * time.Millisecond
-)
+// conflictTries is how often a transaction is tried. The SDK does not retry one that
+// DynamoDB cancelled because another one held an item, though trying again is all
+// there is to do. The pauses between so many add up to 4 seconds at most.
+const conflictTries = 12
 
 // transact writes all or nothing, and tries again while other transactions are
 // in the way. The client request token makes doing it twice doing it once.
 func transact(ctx context.Context, client *dynamodb.Client, input *dynamodb.TransactWriteItemsInput) error {
-	pause := conflictPause
-	for try := 1; ; try++ {
+	for tries := 0; ; tries++ {
 		_, err := client.TransactWriteItems(ctx, input)
-		if err == nil || !inTheWay(err) || try == conflictTries {
+		if err == nil || !inTheWay(err) || tries+1 == conflictTries {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if waited := Yield(ctx, tries); waited != nil {
 			return fmt.Errorf("waiting for other transactions: %w", err)
-		case <-time.After(pause):
-			pause = min(2*pause, longestPause)
 		}
+	}
+}
+
+// The longest pauses of [Yield]: after the first try, and after any.
+const (
+	firstPause = 10 * time.Millisecond
+	lastPause  = 640 * time.Millisecond
+)
+
+// Yield waits after a write that others were in the way of, before it is tried
+// again: at random, so that they do not meet again, and up to 10 ms after no earlier
+// try, 20 ms after one, 40, 80 … 640 ms. The error is the context's.
+func Yield(ctx context.Context, earlier int) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(rand.N(min(firstPause<<min(earlier, 6), lastPause))):
+		return nil
 	}
 }
 

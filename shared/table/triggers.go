@@ -79,8 +79,9 @@ func (t Triggers) Create(ctx context.Context, containers Containers, tr trigger.
 }
 
 // Update replaces what the user may change of old by what updated says.
-// [ErrSuperseded] where the row is not of old's generation any more.
-func (t Triggers) Update(ctx context.Context, old, updated trigger.Trigger) error {
+// [ErrSuperseded] where the row is not of old's generation any more: with it comes
+// the trigger as it is instead, or [ErrNotFound] where it is gone.
+func (t Triggers) Update(ctx context.Context, old, updated trigger.Trigger) (instead trigger.Trigger, err error) {
 	row := newTriggerRow(updated)
 	set := "SET #name = :name, #description = :description, #tags = :tags, #destination_config = :destination, " +
 		"#sealed_secret = :secret, #updated_at = :updated, #generation = :generation"
@@ -101,7 +102,8 @@ func (t Triggers) Update(ctx context.Context, old, updated trigger.Trigger) erro
 		// Any other status is none of the update's making, and may settle meanwhile.
 		set, values["status"] = set+", #status = :status", row.Status
 	}
-	return t.rows().update(ctx, old.ID, set, "#generation = :old", values)
+	current, err := t.rows().update(ctx, old.ID, set, "#generation = :old", values)
+	return current.trigger(), err
 }
 
 // MarkDeleting turns a trigger's status to deleting and gives it back. Doing it
@@ -136,13 +138,14 @@ func (t Triggers) Settle(ctx context.Context, tr trigger.Trigger, message string
 		set += ", #error_message = :message"
 		values["message"] = message
 	}
-	return t.rows().update(ctx, tr.ID, set, "#generation = :generation", values)
+	_, err := t.rows().update(ctx, tr.ID, set, "#generation = :generation", values)
+	return err
 }
 
 // NoteCall keeps the last call's failure as the error message of a trigger that
 // is ready; "" clears it. Any other trigger is left alone.
 func (t Triggers) NoteCall(ctx context.Context, id, message string) error {
-	err := t.rows().update(ctx, id, "SET #error_message = :message", "#status = :ready AND #error_message <> :message",
+	_, err := t.rows().update(ctx, id, "SET #error_message = :message", "#status = :ready AND #error_message <> :message",
 		map[string]any{"message": message, "ready": trigger.Ready})
 	if errors.Is(err, ErrSuperseded) {
 		return nil
@@ -206,7 +209,7 @@ func (t Triggers) UnsetRelay(ctx context.Context, id string) error {
 
 // touch changes a row that may be gone.
 func (t Triggers) touch(ctx context.Context, id, set string, values map[string]any) error {
-	err := t.rows().update(ctx, id, set, "attribute_exists(#id)", values)
+	_, err := t.rows().update(ctx, id, set, "attribute_exists(#id)", values)
 	if errors.Is(err, ErrSuperseded) {
 		return nil
 	}

@@ -170,21 +170,23 @@ func TestParallelUpdatesAllCountAndTheLastOneWins(t *testing.T) {
 	var group sync.WaitGroup
 	for i := range updates {
 		group.Go(func() {
-			for {
-				current := b.get(created.ID)
+			current := b.get(created.ID)
+			for tries := 0; ; tries++ {
 				updated, _, err := current.Update(fmt.Appendf(nil, `{"cron_config":{"body":"%d"}}`, i), now())
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				err = b.triggers.Update(t.Context(), current, updated)
+				current, err = b.triggers.Update(t.Context(), current, updated)
 				if errors.Is(err, table.ErrSuperseded) {
-					continue
+					err = table.Yield(t.Context(), tries)
+				} else if err == nil {
+					return
 				}
 				if err != nil {
 					t.Error(err)
+					return
 				}
-				return
 			}
 		})
 	}
@@ -202,7 +204,7 @@ func TestSettlingAnOldGenerationChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.triggers.Update(t.Context(), created, updated); err != nil {
+	if _, err := b.triggers.Update(t.Context(), created, updated); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.triggers.Settle(t.Context(), created, "", now()); !errors.Is(err, table.ErrSuperseded) {
@@ -231,7 +233,7 @@ func TestCosmeticUpdateLeavesTheStatusToWhoeverSettlesIt(t *testing.T) {
 	if err := b.triggers.Settle(t.Context(), created, "", now()); err != nil { // between the read and the write
 		t.Fatal(err)
 	}
-	if err := b.triggers.Update(t.Context(), created, renamed); err != nil {
+	if _, err := b.triggers.Update(t.Context(), created, renamed); err != nil {
 		t.Fatal(err)
 	}
 	if got := b.get(created.ID); got.Status != trigger.Ready || got.Name != "other" {
