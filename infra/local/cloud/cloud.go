@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	awsscheduler "github.com/aws/aws-sdk-go-v2/service/scheduler"
@@ -31,6 +32,7 @@ import (
 	"containertriggers/infra/local/mapping"
 	"containertriggers/infra/local/moto"
 	"containertriggers/infra/local/natsd"
+	"containertriggers/infra/local/role"
 	"containertriggers/infra/local/scheduler"
 	"containertriggers/infra/local/stack"
 )
@@ -109,13 +111,16 @@ func (c *Cloud) Start(ctx context.Context) (err error) {
 	queues := sqs.NewFromConfig(cfg)
 	environment := map[string]string{
 		"AWS_REGION": moto.Region, "AWS_DEFAULT_REGION": moto.Region,
-		"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_SESSION_TOKEN": "local",
+		"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local",
 	}
 	maps.Copy(environment, c.Environment)
 	c.host = &lambda.Host{Queues: queues, RetryDelay: c.RetryDelay, Log: c.Log, Environment: environment}
 	c.host.Start()
 	c.closers = append(c.closers, c.host.Close)
 	if err := c.addFunctions(ctx, awslambda.NewFromConfig(cfg)); err != nil {
+		return err
+	}
+	if err := c.enforceRoles(); err != nil {
 		return err
 	}
 	c.guard.SetInvoke(c.host.InvokeAsync)
@@ -208,6 +213,25 @@ func (c *Cloud) addFunctions(ctx context.Context, client *awslambda.Client) erro
 		c.functions[logicalID] = f
 		c.host.Add(f, stack.Label(logicalID))
 	}
+	return nil
+}
+
+// enforceRoles has functions do only what their roles in the template allow.
+func (c *Cloud) enforceRoles() error {
+	roles, place := map[string]role.Role{}, role.Place{}
+	for logicalID, f := range c.functions {
+		of, err := role.New(c.stack.Functions[logicalID].Policies...)
+		if err != nil {
+			return fmt.Errorf("the role of %s: %w", logicalID, err)
+		}
+		roles[f.Name] = of
+		where, err := arn.Parse(f.ARN)
+		if err != nil {
+			return fmt.Errorf("the ARN of %s: %w", logicalID, err)
+		}
+		place = role.Place{Region: where.Region, Account: where.AccountID}
+	}
+	c.guard.SetRoles(place, roles)
 	return nil
 }
 

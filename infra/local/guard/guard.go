@@ -23,6 +23,7 @@ import (
 type Guard struct {
 	proxy    *httputil.ReverseProxy
 	mappings mappings
+	roles    atomic.Pointer[roles]
 	invoke   atomic.Pointer[func(function string, payload []byte) error]
 }
 
@@ -56,42 +57,48 @@ func (g *Guard) SetInvoke(invoke func(function string, payload []byte) error) {
 var invocation = regexp.MustCompile(`^/2015-03-31/functions/([^/]+)/invocations$`)
 
 func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost && r.Method != http.MethodPut {
-		g.proxy.ServeHTTP(w, r)
-		return
-	}
-	schedule, isSchedule := strings.CutPrefix(r.URL.Path, "/schedules/")
-	isMapping := strings.HasPrefix(r.URL.Path, mappingsPath)
-	invoked := invocation.FindStringSubmatch(r.URL.Path)
-	if !isSchedule && !isMapping && invoked == nil {
-		g.proxy.ServeHTTP(w, r)
-		return
-	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	var problem *refusal
-	switch {
-	case isSchedule:
-		problem = checkSchedule(schedule, body)
-	case isMapping:
-		problem = g.mappings.check(r.Context(), r.Method, r.URL.Path, body)
-	case r.Header.Get("X-Amz-Invocation-Type") == "Event" && g.invoke.Load() != nil:
-		if err := (*g.invoke.Load())(invoked[1], body); err != nil {
-			(refusal{http.StatusNotFound, "ResourceNotFoundException", err.Error()}).write(w)
+	problem := g.roles.Load().denied(r, body)
+	if problem == nil && (r.Method == http.MethodPost || r.Method == http.MethodPut) {
+		var taken bool
+		if problem, taken = g.check(r, body); taken {
+			w.WriteHeader(http.StatusAccepted)
 			return
 		}
-		w.WriteHeader(http.StatusAccepted)
-		return
 	}
 	if problem != nil {
 		problem.write(w)
 		return
 	}
 	g.proxy.ServeHTTP(w, r)
+}
+
+// check is what is wrong with what is to be made or invoked. An asynchronous
+// invocation is taken here.
+func (g *Guard) check(r *http.Request, body []byte) (problem *refusal, taken bool) {
+	if schedule, ok := strings.CutPrefix(r.URL.Path, "/schedules/"); ok {
+		return checkSchedule(schedule, body), false
+	}
+	if strings.HasPrefix(r.URL.Path, mappingsPath) {
+		problem := g.mappings.check(r.Context(), r.Method, r.URL.Path, body)
+		if problem == nil && r.Method == http.MethodPost {
+			problem = g.roles.Load().mayNotRead(body)
+		}
+		return problem, false
+	}
+	invoked, invoke := invocation.FindStringSubmatch(r.URL.Path), g.invoke.Load()
+	if invoked == nil || invoke == nil || r.Header.Get("X-Amz-Invocation-Type") != "Event" {
+		return nil, false
+	}
+	if err := (*invoke)(invoked[1], body); err != nil {
+		return &refusal{http.StatusNotFound, "ResourceNotFoundException", err.Error()}, false
+	}
+	return nil, true
 }
 
 // refusal is an error as AWS answers it.

@@ -106,6 +106,15 @@ func (m mappings) visibility(ctx context.Context, queue, function string) *refus
 	return nil
 }
 
+// function is the ARN of a mapping's function, "" where there is no such mapping.
+func (m mappings) function(uuid string) string {
+	found, err := m.lambda.GetEventSourceMapping(context.Background(), &lambda.GetEventSourceMappingInput{UUID: &uuid})
+	if err != nil {
+		return "" // which no statement names
+	}
+	return aws.ToString(found.FunctionArn)
+}
+
 // twice refuses a second mapping for a pair of queue and function.
 func (m mappings) twice(ctx context.Context, request mappingRequest) *refusal {
 	pages := lambda.NewListEventSourceMappingsPaginator(m.lambda, &lambda.ListEventSourceMappingsInput{EventSourceArn: &request.EventSourceArn})

@@ -3,7 +3,7 @@
 Usage: deploy.py TEMPLATE STACK PARAMETERS, the last being a JSON object. The AWS
 endpoint, region and credentials come from the environment. Writes to standard
 output, as JSON, what the emulator does not know of: the HTTP API's routes and
-throttle, and which function is which.
+throttle, and which function is which and may do what.
 
 What moto's CloudFormation leaves out is taken from the template first: API
 Gateway (the local cloud serves the API), alarms, and Scheduler groups and the
@@ -12,6 +12,7 @@ The functions' code is an object whose content does not matter: the local cloud
 runs the binaries themselves.
 """
 
+import ast
 import io
 import json
 import os
@@ -163,6 +164,16 @@ def create(template, stack, parameters):
     return {resource["LogicalResourceId"]: resource.get("PhysicalResourceId") for resource in described if "LogicalResourceId" in resource}
 
 
+def policies(function):
+    """The policies that the function's role itself holds."""
+    iam = boto3.client("iam")
+    role = boto3.client("lambda").get_function_configuration(FunctionName=function)["Role"].rpartition("/")[2]
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        # moto writes down as Python what it was given by CloudFormation.
+        yield ast.literal_eval(document) if isinstance(document, str) else document
+
+
 def main():
     path, stack, parameters = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
     os.environ.setdefault("AWS_DEFAULT_REGION", os.environ.get("AWS_REGION", "us-east-1"))
@@ -209,7 +220,11 @@ def main():
         "routes": api,
         "throttle": limit,
         "functions": {
-            logical: {"name": physical[logical], "folder": resource.get("Metadata", {}).get("Function", "")}
+            logical: {
+                "name": physical[logical],
+                "folder": resource.get("Metadata", {}).get("Function", ""),
+                "policies": list(policies(physical[logical])),
+            }
             for logical, resource in template["Resources"].items() if resource["Type"] == "AWS::Lambda::Function"
         },
     }, sys.stdout)

@@ -49,6 +49,10 @@ type Function struct {
 	Name string `json:"name"`
 	// Folder is where its code is below functions/.
 	Folder string `json:"folder"`
+	// Policies are those that its role itself holds. What is attached to the role, as
+	// AWS's own policies are that let Lambda write logs and read streams, is for no
+	// call of the function's.
+	Policies []json.RawMessage `json:"policies"`
 }
 
 // Deploy deploys the template under that name.
