@@ -175,13 +175,14 @@ func (function) leave(ctx context.Context, t trigger.Trigger, err error) error {
 }
 
 // reason is why a source could not be set up, in the user's words; "" where it
-// was.
+// was. What AWS refuses the service itself is its operator's to repair, and names
+// what is none of the user's business.
 func reason(err error) string {
 	if problem, ok := errors.AsType[*queue.Problem](err); ok {
 		return problem.Message
 	}
 	if err != nil {
-		return "the source could not be set up: " + awserr.Reason(err)
+		return "the source could not be set up: AWS refuses it to the service, whose log says why; its operator must repair that"
 	}
 	return ""
 }

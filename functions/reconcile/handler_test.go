@@ -272,7 +272,7 @@ func TestWhatAWSRefusesIsToldAndHealsWithTheNextUpdate(t *testing.T) {
 		t.Error("a permanent error was given back to the stream")
 	}
 	failed := b.get(id)
-	if failed.Status != trigger.Error || !strings.Contains(failed.ErrorMessage, "could not be set up") || !failed.Settled() {
+	if failed.Status != trigger.Error || !strings.Contains(failed.ErrorMessage, "could not be set up") || strings.Contains(failed.ErrorMessage, "target") || !failed.Settled() {
 		t.Errorf("got %s %q", failed.Status, failed.ErrorMessage)
 	}
 	b.update(id, `{"description":"again"}`)

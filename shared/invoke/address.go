@@ -11,6 +11,9 @@ type PrivateError struct{ Address netip.Addr }
 
 func (e *PrivateError) Error() string { return "the address " + e.Address.String() + " is not public" }
 
+// global is what IANA has given out of IPv6.
+var global = netip.MustParsePrefix("2000::/3")
+
 // notPublic are the ranges that a call must not reach, beside what netip tells
 // by itself: from IANA's registries of special-purpose addresses, and the
 // ranges in which an IPv4 address can hide in an IPv6 one.
@@ -24,16 +27,10 @@ var notPublic = []netip.Prefix{
 	netip.MustParsePrefix("198.51.100.0/24"), // documentation
 	netip.MustParsePrefix("203.0.113.0/24"),  // documentation
 	netip.MustParsePrefix("240.0.0.0/4"),     // reserved, broadcast
-	netip.MustParsePrefix("::/96"),           // IPv4-compatible
-	netip.MustParsePrefix("64:ff9b::/96"),    // NAT64
-	netip.MustParsePrefix("64:ff9b:1::/48"),  // NAT64, local
-	netip.MustParsePrefix("100::/64"),        // discard
 	netip.MustParsePrefix("2001::/23"),       // protocol assignments, Teredo
 	netip.MustParsePrefix("2001:db8::/32"),   // documentation
 	netip.MustParsePrefix("2002::/16"),       // 6to4
 	netip.MustParsePrefix("3fff::/20"),       // documentation
-	netip.MustParsePrefix("5f00::/16"),       // segment routing
-	netip.MustParsePrefix("fec0::/10"),       // site-local, deprecated
 }
 
 // public says whether an address is one of the Internet's.
@@ -41,6 +38,9 @@ func public(address netip.Addr) bool {
 	address = address.Unmap().WithZone("")
 	if !address.IsGlobalUnicast() || address.IsPrivate() {
 		return false // loopback, link-local (the metadata services'), multicast, unspecified, private
+	}
+	if address.Is6() && !global.Contains(address) {
+		return false
 	}
 	for _, prefix := range notPublic {
 		if prefix.Contains(address) {

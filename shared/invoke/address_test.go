@@ -16,7 +16,7 @@ func TestOnlyPublicAddressesAreCalled(t *testing.T) {
 		"::ffff:192.168.1.1", "::ffff:100.64.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "100::1",
 		"2001::1", "2001:0:53aa:64c::1", "2001:10::1", "2001:20::1", "2001:db8::1", "2002:7f00:1::", "2002:a00:1::1",
 		"2002:a9fe:a9fe::1", "3fff::1", "5f00::1", "fc00::1", "fd00:ec2::254", "fd12:3456:789a::1", "fdff::1",
-		"fe80::1", "fe80::1%eth0", "febf::1", "fec0::1", "ff02::1", "ff05::2", "ff0e::1",
+		"::ffff:0:7f00:1", "4000::1", "fe80::1", "fe80::1%eth0", "febf::1", "fec0::1", "ff02::1", "ff05::2", "ff0e::1",
 	} {
 		if public(netip.MustParseAddr(address)) {
 			t.Errorf("%s counts as public", address)

@@ -72,7 +72,7 @@ func pass(wanted, header http.Header) {
 			}
 		}
 	}
-	for _, named := range strings.Split(header.Get("Connection"), ",") {
+	for _, named := range strings.Split(strings.Join(header["Connection"], ","), ",") {
 		header.Del(textproto.TrimString(named))
 	}
 	for _, name := range notSent {

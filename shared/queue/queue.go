@@ -226,5 +226,11 @@ func Explain(err error, config trigger.SQS, actions string) error {
 	case "InvalidAddress", "InvalidParameterValue", "InvalidParameterValueException", "ValidationError":
 		return problemf("sqs_config.queue_url is not the URL of a queue: take the one that SQS shows for it")
 	}
+	if code == unnamed {
+		return problemf("sqs_config.endpoint does not answer as SQS does")
+	}
 	return problemf("SQS refuses to read the queue: %s", refusal.ErrorMessage())
 }
+
+// unnamed is the SDK's code for a refusal that comes without one.
+const unnamed = "UnknownError"

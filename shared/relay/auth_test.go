@@ -233,4 +233,4 @@ func TestPrivateServersAreNotReachedUnlessTheDeploymentAllowsThem(t *testing.T) 
 }
 
 // dialerOfADeployment is the dialler that AWS deployments have.
-func dialerOfADeployment() Dialer { return invoke.Dialer(invoke.Settings{}) }
+func dialerOfADeployment() *net.Dialer { return invoke.Dialer(invoke.Settings{}) }

@@ -164,10 +164,12 @@ func (b *testBundle) create(subject, credentials string) (id string) {
 
 func (b *testBundle) createOn(urls []string, subject, credentials string) (id string) {
 	b.t.Helper()
-	body, err := json.Marshal(map[string]any{
-		"name": "n", "container_id": b.to.ID,
-		"nats_config": map[string]any{"server_urls": urls, "subject": subject, "credentials_file_content": credentials},
-	})
+	return b.createFrom("nats_config", map[string]any{"server_urls": urls, "subject": subject, "credentials_file_content": credentials})
+}
+
+func (b *testBundle) createFrom(source string, config map[string]any) (id string) {
+	b.t.Helper()
+	body, err := json.Marshal(map[string]any{"name": "n", "container_id": b.to.ID, source: config})
 	if err != nil {
 		b.t.Fatal(err)
 	}

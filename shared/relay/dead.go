@@ -5,15 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 )
-
-// Dialer reaches the servers that users name.
-type Dialer = *net.Dialer
 
 // DeadLetters is the queue of what was given up and no source keeps.
 type DeadLetters struct {

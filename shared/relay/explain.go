@@ -32,6 +32,9 @@ func explain(err error) string {
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return "nats_config.server_urls: a server's certificate is for another name"
 	}
+	if errors.Is(err, errAbsurd) {
+		return "nats_config.server_urls: a server does not speak the NATS protocol, or its messages have more than 8 MiB"
+	}
 	text := strings.ToLower(err.Error())
 	var network net.Error
 	switch {

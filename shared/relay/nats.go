@@ -74,7 +74,11 @@ type natsSource struct {
 func openNATS(h *holding, config trigger.NATS, credentials secret.Text) source {
 	s := &natsSource{holding: h, config: config, refused: make(chan error, 1), woken: make(chan struct{}, 1), work: make(chan func()), drained: make(chan struct{})}
 	options := []nats.Option{
-		nats.Name("container-triggers " + h.id), nats.SetCustomDialer(h.Dialer), nats.Timeout(connectTimeout),
+		func(o *nats.Options) error {
+			o.Servers = config.ServerURLs // as they are: joined, a comma in one would make two
+			return nil
+		},
+		nats.Name("container-triggers " + h.id), nats.SetCustomDialer(&natsDialer{Dialer: h.Dialer}), nats.SkipHostLookup(), nats.Timeout(connectTimeout),
 		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, reconnectWait),
 		// What is refused now may be allowed later.
 		nats.IgnoreAuthErrorAbort(),
@@ -98,7 +102,7 @@ func openNATS(h *holding, config trigger.NATS, credentials secret.Text) source {
 	s.taking, s.cancel = context.WithCancel(h.ctx)
 	s.loop.Go(func() {
 		// The first try is waited for, however long a server takes.
-		conn, err := nats.Connect(strings.Join(config.ServerURLs, ","), options...)
+		conn, err := nats.Connect("", options...)
 		if err != nil {
 			h.report(explain(err))
 			return

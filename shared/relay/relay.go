@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -52,7 +53,7 @@ type Relay struct {
 	// Dead takes what was given up and no source keeps.
 	Dead DeadLetters
 	// Dialer reaches servers and endpoints that users name.
-	Dialer Dialer
+	Dialer *net.Dialer
 	// Concurrency is how many calls of one trigger are under way at the same time.
 	Concurrency int
 }

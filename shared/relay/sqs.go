@@ -50,10 +50,12 @@ func openSQS(h *holding, config trigger.SQS, key secret.Text) source {
 		holding: h, config: config, cancel: cancel, batches: make(chan struct{}, max(h.Concurrency/batch, 1)),
 		client: queue.NewClient(config, key, h.Home.SigningRegion(config), &http.Client{
 			Timeout: longPoll + 10*time.Second,
-			Transport: &http.Transport{
+			Transport: bounded{&http.Transport{
 				DialContext: h.Dialer.DialContext, TLSHandshakeTimeout: connectTimeout,
 				MaxIdleConnsPerHost: 2 * receivers, IdleConnTimeout: time.Minute,
-			},
+				// A small answer is not to unfold into a large one.
+				DisableCompression: true, MaxResponseHeaderBytes: 64 << 10,
+			}},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}),
 	}
@@ -77,6 +79,7 @@ func (s *sqsSource) receive(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		asked := time.Now()
 		answer, err := s.client.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
 			QueueUrl: &s.config.QueueURL, MaxNumberOfMessages: most,
 			WaitTimeSeconds: int32(wait.Seconds()), VisibilityTimeout: int32(visibility.Seconds()),
@@ -96,14 +99,23 @@ func (s *sqsSource) receive(ctx context.Context) {
 			pause, wait = min(2*pause, lastPause), 0
 			continue
 		}
-		pause, wait = firstPause, longPoll
 		s.report("")
+		// More than was asked for would be more calls at once than there may be.
+		messages := answer.Messages[:min(len(answer.Messages), int(most))]
 		s.work.Go(func() {
 			defer func() { <-s.batches }()
-			if len(answer.Messages) > 0 {
-				s.deliver(answer.Messages)
+			if len(messages) > 0 {
+				s.deliver(messages)
 			}
 		})
+		if len(messages) == 0 && wait > 0 && time.Since(asked) < firstPause {
+			// It was to wait for a message, and did not.
+			select {
+			case <-time.After(firstPause):
+			case <-ctx.Done():
+			}
+		}
+		pause, wait = firstPause, longPoll
 	}
 }
 

@@ -27,7 +27,9 @@ func keyOfHash(hash string) map[string]types.AttributeValue {
 // Key reads the key whose secret has that hash. [auth.ErrUnknownKey] where
 // there is none.
 func (k Keys) Key(ctx context.Context, hash string) (auth.Key, error) {
-	answer, err := k.Client.GetItem(ctx, &dynamodb.GetItemInput{TableName: &k.Table, Key: keyOfHash(hash)})
+	answer, err := k.Client.GetItem(ctx, &dynamodb.GetItemInput{
+		TableName: &k.Table, Key: keyOfHash(hash), ConsistentRead: aws.Bool(true), // a revoked key is one no more
+	})
 	if err != nil {
 		return auth.Key{}, fmt.Errorf("reading a key: %w", err)
 	}

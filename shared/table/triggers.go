@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -123,7 +124,7 @@ func (t Triggers) Remove(ctx context.Context, id string) error {
 // cannot (error, with the message). [ErrSuperseded] where the row is not of that
 // generation any more: the newer one has its own record in the stream.
 func (t Triggers) Settle(ctx context.Context, tr trigger.Trigger, message string, now time.Time) error {
-	status := trigger.Ready
+	status, message := trigger.Ready, shorten(message)
 	if message != "" {
 		status = trigger.Error
 	}
@@ -142,9 +143,21 @@ func (t Triggers) Settle(ctx context.Context, tr trigger.Trigger, message string
 	return err
 }
 
+// maxMessage bounds an error message, in bytes: what a server somewhere says may be
+// part of it.
+const maxMessage = 1000
+
+func shorten(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage], "") + "…"
+}
+
 // NoteCall keeps the last call's failure as the error message of a trigger that
 // is ready; "" clears it. Any other trigger is left alone.
 func (t Triggers) NoteCall(ctx context.Context, id, message string) error {
+	message = shorten(message)
 	_, err := t.rows().update(ctx, id, "SET #error_message = :message", "#status = :ready AND #error_message <> :message",
 		map[string]any{"message": message, "ready": trigger.Ready})
 	if errors.Is(err, ErrSuperseded) {

@@ -70,10 +70,10 @@ type Finder struct {
 }
 
 // Find reads a trigger and its container. The token of a private container is
-// opened, unless the last target had the same. [table.ErrNotFound] where either
+// opened, unless the last target has it open. [table.ErrNotFound] where either
 // is gone.
 func (f Finder) Find(ctx context.Context, triggerID, containerID string, last *Target) (*Target, error) {
-	found := &Target{read: f.Now()}
+	found := &Target{read: f.Now().Round(0)} // by the calendar: other clocks may stand still while Lambda keeps a function frozen
 	var err error
 	found.Trigger, found.Container, err = table.Lookup(ctx, f.Triggers.Client, f.Triggers.Table, f.Containers.Table, triggerID, containerID)
 	if err != nil {
@@ -81,7 +81,8 @@ func (f Finder) Find(ctx context.Context, triggerID, containerID string, last *T
 	}
 	found.errorMessage = found.Trigger.ErrorMessage
 	if found.Container.Privacy == container.Private {
-		if last != nil && bytes.Equal(last.Container.SealedToken, found.Container.SealedToken) {
+		if last != nil && last.Container.Privacy == container.Private && last.Container.ID == found.Container.ID &&
+			bytes.Equal(last.Container.SealedToken, found.Container.SealedToken) {
 			found.token = last.token
 		} else if found.token, err = f.Sealer.Open(ctx, container.Resource, found.Container.ID, found.Container.SealedToken); err != nil {
 			return nil, err
