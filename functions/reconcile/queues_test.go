@@ -174,6 +174,10 @@ func TestAMappingThatTakesItsTimeLeavesTheStreamAlone(t *testing.T) {
 	if got := b.get(id); got.Status != trigger.Deleting {
 		t.Errorf("got %s", got.Status)
 	}
+	// While Lambda may still deliver for this trigger, nobody else may have the queue.
+	if got := b.heldQueues(id); len(got) != 1 {
+		t.Errorf("the queue was let go before its mapping: %v", got)
+	}
 	b.provisioners[trigger.SourceSQS] = b.sources
 	b.followRow(id)
 	b.expect(id, "no row")

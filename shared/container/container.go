@@ -3,8 +3,10 @@
 package container
 
 import (
+	"net/url"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"containertriggers/shared/body"
@@ -157,6 +159,10 @@ func (c Container) Update(data []byte, rules Rules, now time.Time) (Container, *
 		}
 	}
 	token := updated.apply(object, rules, &faults)
+	if token == nil && len(c.SealedToken) > 0 && origin(c.PublicEndpoint) != origin(updated.PublicEndpoint) {
+		// Else who may change the endpoint could have the token sent to himself.
+		faults.Add("invoke_token", fault.Required, "must be given again where public_endpoint becomes another host's")
+	}
 	if err := faults.Err(); err != nil {
 		return c, nil, err
 	}
@@ -166,6 +172,15 @@ func (c Container) Update(data []byte, rules Rules, now time.Time) (Container, *
 	updated.Generation++
 	updated.UpdatedAt = wiretime.After(c.UpdatedAt, now)
 	return updated, token, nil
+}
+
+// origin is whose server an endpoint is at.
+func origin(endpoint string) string {
+	parsed, err := url.Parse(endpoint)
+	if err != nil {
+		return ""
+	}
+	return parsed.Scheme + "://" + strings.ToLower(parsed.Host)
 }
 
 // apply sets the fields that both a create and an update may give.

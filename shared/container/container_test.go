@@ -100,3 +100,24 @@ func TestUpdateOfAContainerChangesWhatItNames(t *testing.T) {
 		t.Errorf("while being deleted: %v", err)
 	}
 }
+
+func TestATokenDoesNotFollowItsContainerToAnotherHost(t *testing.T) {
+	t.Parallel()
+	before := create(t, `{"name":"n","public_endpoint":"https://e.example/a","privacy":"private","invoke_token":"hush"}`).WithSecret([]byte("sealed"))
+	for body, allowed := range map[string]bool{
+		`{"public_endpoint":"https://E.example/b"}`:                               true,
+		`{"public_endpoint":"https://e.example:8443/a"}`:                          false,
+		`{"public_endpoint":"https://f.example/a"}`:                               false,
+		`{"public_endpoint":"https://f.example/a","invoke_token":"of-the-other"}`: true,
+		`{"public_endpoint":"https://f.example/a","invoke_token":""}`:             true,
+		`{"public_endpoint":"http://e.example/a","invoke_token":null}`:            false,
+	} {
+		_, _, err := before.Update([]byte(body), container.Rules{AllowHTTP: true}, born)
+		if allowed != (err == nil) || err != nil && fault.As(err).Type != fault.TypeInvalidArguments {
+			t.Errorf("%s: got %v", body, err)
+		}
+	}
+	if _, _, err := before.WithSecret(nil).Update([]byte(`{"public_endpoint":"https://f.example/a"}`), container.Rules{}, born); err != nil {
+		t.Errorf("without a token: %v", err)
+	}
+}

@@ -50,6 +50,9 @@ type holding struct {
 	dropped   atomic.Int64
 	droppedAt atomic.Int64
 
+	// calling is how many calls are under way.
+	calling atomic.Int64
+
 	mu      sync.Mutex
 	state   string // why the source does not work, "" if it does
 	changed chan struct{}
@@ -249,6 +252,11 @@ func (h *holding) refresh(ctx context.Context) {
 
 // call calls the container, and notes how that went.
 func (h *holding) call(ctx context.Context, event invoke.Event) error {
+	if h.calling.Add(1) > ownCalls {
+		h.common <- struct{}{}
+		defer func() { <-h.common }()
+	}
+	defer h.calling.Add(-1)
 	err := h.to(ctx).Call(ctx, h.Caller, event)
 	failure := ""
 	if err != nil {

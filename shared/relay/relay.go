@@ -72,7 +72,7 @@ func (r *Relay) Run(ctx context.Context, shard, holder string, stop <-chan struc
 		log.InfoContext(ctx, "nothing to do: the shard has a relay")
 		return nil
 	}
-	run := &run{Relay: r, shard: shard, holder: holder, held: map[string]*holding{}, leaving: map[string]bool{}, log: log}
+	run := r.newRun(shard, holder, log)
 	every, ending, last := times(ctx, r.Now())
 	// Deliveries outlive what ends the run, but not the function.
 	deliveries, cancel := context.WithDeadline(context.WithoutCancel(ctx), last)
@@ -131,6 +131,24 @@ type run struct {
 	draining  sync.WaitGroup
 	leavingMu sync.Mutex
 	leaving   map[string]bool // triggers that are being taken from the shard
+
+	// common has a place for each call beyond a trigger's own.
+	common chan struct{}
+}
+
+// A run may have 1,024 files open (Lambda's quota), and most calls need a
+// connection. Each trigger has some calls of its own, which no other trigger's slow
+// container can take from it; what it makes beyond is from what all have in common.
+const (
+	ownCalls    = 16
+	commonCalls = 512
+)
+
+func (r *Relay) newRun(shard, holder string, log *slog.Logger) *run {
+	return &run{
+		Relay: r, shard: shard, holder: holder, held: map[string]*holding{}, leaving: map[string]bool{}, log: log,
+		common: make(chan struct{}, commonCalls),
+	}
 }
 
 // loop follows the shard's triggers until there is a reason to end.

@@ -108,7 +108,7 @@ func (s *natsSource) fetching(consumer jetstream.Consumer) {
 				more = false
 			}
 		}
-		batch, err := consumer.Fetch(free, jetstream.FetchMaxWait(fetchTime))
+		batch, err := consumer.Fetch(free, jetstream.FetchMaxWait(fetchTime), jetstream.FetchMaxBytes(maxPendingBytes))
 		if err == nil {
 			// To the end, even when the source is being closed: they are fetched.
 			for m := range batch.Messages() {

@@ -46,16 +46,22 @@ var deploy = sync.OnceValues(func() (stack.Stack, error) {
 	return stack.Deploy(context.Background(), moto.Python(), server.Endpoint(), template, "test", map[string]string{})
 })
 
-// Environment is the environment that the deployed template gives to the function
-// in that folder: the names of the tables and so on, as the function itself will
-// read them.
-func Environment(tb testing.TB, folder string) map[string]string {
+// Stack is what was deployed of the template.
+func Stack(tb testing.TB) stack.Stack {
 	tb.Helper()
 	deployed, err := deploy()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for _, function := range deployed.Functions {
+	return deployed
+}
+
+// Environment is the environment that the deployed template gives to the function
+// in that folder: the names of the tables and so on, as the function itself will
+// read them.
+func Environment(tb testing.TB, folder string) map[string]string {
+	tb.Helper()
+	for _, function := range Stack(tb).Functions {
 		if function.Folder == folder {
 			described, err := lambda.NewFromConfig(Config(tb)).GetFunctionConfiguration(context.Background(),
 				&lambda.GetFunctionConfigurationInput{FunctionName: &function.Name})
