@@ -176,7 +176,9 @@ func (f function) deliver(ctx context.Context, t trigger.Trigger, to container.C
 			wait = min(max(wait, failure.RetryAfter), longestPause)
 		}
 		pause *= 4
-		if report.Attempts == attempts || f.sleep(callCtx, wait) != nil {
+		// One that used up all its time would hold the run for as long again, of which
+		// there are not many; Lambda's next delivery tries it.
+		if report.Attempts == attempts || report.Latency >= to.Timeout || f.sleep(callCtx, wait) != nil {
 			return report, nil
 		}
 	}

@@ -198,6 +198,20 @@ func TestOccurrenceIsGivenUpAfterTheLastDeliveryAndCanBeReplayed(t *testing.T) {
 	}
 }
 
+// A container that does not answer must not hold a run for as long as it is tried.
+func TestACallThatTookAllItsTimeIsLeftToTheNextDelivery(t *testing.T) {
+	t.Parallel()
+	b := setup(t, http.StatusGatewayTimeout)
+	b.now = func() time.Time {
+		b.clock = b.clock.Add(b.to.Timeout)
+		return b.clock
+	}
+	if err := b.deliver("first"); err == nil {
+		t.Error("the occurrence counts as delivered")
+	}
+	b.expectCalls(1)
+}
+
 func TestClaimOfACrashedRunIsTakenOver(t *testing.T) {
 	t.Parallel()
 	b := setup(t, http.StatusOK)

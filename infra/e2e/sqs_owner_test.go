@@ -91,7 +91,7 @@ func TestAQueueBelongsToOneTrigger(t *testing.T) {
 	b.expectError(second, `"first"`, first, "one trigger only")
 	// Somebody else's, with a key of his own for the same queue.
 	foreign := q.config()
-	foreign.AccessKeyID, foreign.SecretAccessKey = other.createUser(q.arn)
+	foreign.AccessKeyID, foreign.SecretAccessKey = other.createUser(q.arn, toShow...)
 	third := other.createSQS("third", foreign).ID
 	other.expectError(third, "another trigger")
 	if message := *other.wait(third).ErrorMessage; strings.Contains(message, first) || strings.Contains(message, "first") {
@@ -114,6 +114,19 @@ func TestAQueueBelongsToOneTrigger(t *testing.T) {
 	b.eventually("one that waits takes over", func() bool { return len(ready()) > 0 && q.claimant() != first })
 	if got := ready(); len(got) != 1 || q.claimant() != got[0] || len(q.mappedOn()) != 1 {
 		t.Errorf("ready %v, claimed by %s, mapped on %v", got, q.claimant(), q.mappedOn())
+	}
+}
+
+func TestWhoMayOnlyLookAtAQueueCannotHaveItRead(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	q := b.createQueue(nil)
+	q.send("secret", "", nil)
+	looking := q.config()
+	looking.AccessKeyID, looking.SecretAccessKey = b.createUser(q.arn, "sqs:GetQueueAttributes")
+	b.expectError(b.createSQS("looking", looking).ID, "sqs:DeleteMessage")
+	if claimant, mapped := q.claimant(), q.mappedOn(); claimant != "" || len(mapped) > 0 {
+		t.Errorf("the queue is claimed by %s and mapped on %v", claimant, mapped)
 	}
 }
 
@@ -174,7 +187,7 @@ func TestWhatTheOwnerHasToRepairIsSaidAndHeals(t *testing.T) {
 			t.Fatal(err)
 		}
 		config := q.config()
-		config.AccessKeyID, config.SecretAccessKey = b.createUser("*")
+		config.AccessKeyID, config.SecretAccessKey = b.createUser("*", toShow...)
 		id := b.createSQS("n", config).ID
 		b.expectError(id, "there is no queue", q.name(), ".fifo")
 		if _, err := q.client.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String(q.name())}); err != nil {
@@ -211,7 +224,7 @@ func TestATriggerFollowsItsConfigFromQueueToQueue(t *testing.T) {
 	b := setup(t)
 	from, to := b.createQueue(nil), b.createQueue(nil)
 	config := from.config()
-	config.AccessKeyID, config.SecretAccessKey = b.createUser("*")
+	config.AccessKeyID, config.SecretAccessKey = b.createUser("*", toShow...)
 	id := b.createSQS("wanderer", config).ID
 	b.expectReady(id)
 	from.send("one", "", nil)

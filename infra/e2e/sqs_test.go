@@ -41,13 +41,16 @@ func (b *testBundle) createQueue(attributes map[string]string) *queue {
 			b.t.Error(err)
 		}
 	})
-	q.accessKey, q.secretKey = b.createUser(q.arn)
+	q.accessKey, q.secretKey = b.createUser(q.arn, toShow...)
 	return q
 }
 
-// createUser makes an IAM user who may read the attributes of a queue, and no
-// more, and gives his key.
-func (b *testBundle) createUser(queueARN string) (accessKey, secretKey string) {
+// toShow is what a key must be able to do for its queue to be read.
+var toShow = []string{"sqs:GetQueueAttributes", "sqs:DeleteMessage"}
+
+// createUser makes an IAM user who may do that with a queue, and no more, and gives
+// his key.
+func (b *testBundle) createUser(queueARN string, actions ...string) (accessKey, secretKey string) {
 	b.t.Helper()
 	users, name := iam.NewFromConfig(b.AWSConfig()), "user-"+uuid.NewString()
 	if _, err := users.CreateUser(b.t.Context(), &iam.CreateUserInput{UserName: &name}); err != nil {
@@ -55,7 +58,7 @@ func (b *testBundle) createUser(queueARN string) (accessKey, secretKey string) {
 	}
 	_, err := users.PutUserPolicy(b.t.Context(), &iam.PutUserPolicyInput{
 		UserName: &name, PolicyName: aws.String("look"), PolicyDocument: aws.String(
-			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sqs:GetQueueAttributes","Resource":"` + queueARN + `"}]}`),
+			`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":["` + strings.Join(actions, `","`) + `"],"Resource":"` + queueARN + `"}]}`),
 	})
 	if err != nil {
 		b.t.Fatal(err)

@@ -76,7 +76,8 @@ const attemptTimeout = 5 * time.Second
 
 // Describe looks at a trigger's queue with the trigger's key. [ErrElsewhere]
 // where it is not the home's; of a queue under a foreign endpoint nothing is
-// asked. A *[Problem] where the owner has to repair something; any other error
+// asked. The key must be able to read the queue's attributes and to delete its
+// messages. A *[Problem] where the owner has to repair something; any other error
 // may not come again.
 func (h Home) Describe(ctx context.Context, config trigger.SQS, key secret.Text) (Queue, error) {
 	region, err := h.region(config)
@@ -103,7 +104,25 @@ func (h Home) Describe(ctx context.Context, config trigger.SQS, key secret.Text)
 	case place.Region != h.Region:
 		return found, elsewhere("the queue is in another AWS region (%s)", place.Region)
 	}
-	return found, nil
+	return found, mayDelete(ctx, client, config)
+}
+
+// mayDelete is nil where the key may delete messages of the queue. The service is
+// about to receive and delete them with rights of its own, which somebody who may
+// only look at the queue's attributes must not bring about. No message has the
+// receipt that is asked about: AWS looks at permissions first.
+func mayDelete(ctx context.Context, client *sqs.Client, config trigger.SQS) error {
+	_, err := client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: &config.QueueURL, ReceiptHandle: aws.String("may-I")})
+	if refusal, ok := errors.AsType[smithy.APIError](err); ok {
+		switch code := refusal.ErrorCode(); code[strings.LastIndex(code, ".")+1:] {
+		case "ReceiptHandleIsInvalid", "InvalidParameterValue", "InvalidParameterValueException":
+			return nil
+		}
+	}
+	if err != nil {
+		return Explain(err, config, "sqs:DeleteMessage")
+	}
+	return nil
 }
 
 // NewClient makes an SQS client that asks at a trigger's endpoint with its key.
