@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -99,6 +100,12 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	if w, err := shared(); err == nil {
 		w.Close()
+		// A permission that is missing may be made up for by a retry or a sweep: no test
+		// would notice.
+		if denied := w.loggedOf("AccessDeniedException: " + cloud.StackName + "-"); denied != "" {
+			fmt.Printf("FAIL: a function's role does not allow what the function does:\n%s", denied)
+			code = 1
+		}
 	}
 	os.Exit(code)
 }

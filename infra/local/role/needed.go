@@ -45,7 +45,9 @@ func (p Place) Needed(r *http.Request, body []byte) ([]Permission, error) {
 	case "sqs":
 		var about struct{ QueueUrl string }
 		err = json.Unmarshal(body, &about)
-		needed = one("sqs:"+action, p.arn("sqs", about.QueueUrl[strings.LastIndex(about.QueueUrl, "/")+1:]))
+		// A batch needs what each of its entries needs (SQS Developer Guide, "Amazon SQS API
+		// permissions").
+		needed = one("sqs:"+strings.TrimSuffix(action, "Batch"), p.arn("sqs", about.QueueUrl[strings.LastIndex(about.QueueUrl, "/")+1:]))
 	case "events":
 		needed, err = p.events(action, body)
 	case "scheduler":

@@ -93,6 +93,7 @@ func TestRequestsNeedWhatIAMAsksFor(t *testing.T) {
 		{"kms", "TrentService.Encrypt", "POST", "/", `{"KeyId":"arn:aws:kms:eu-west-3:1:key/k"}`, "kms:Encrypt on arn:aws:kms:eu-west-3:1:key/k"},
 		{"kms", "TrentService.Decrypt", "POST", "/", `{"CiphertextBlob":"MTIzNDU2NzgtMTIzNC0xMjM0LTEyMzQtMTIzNDU2Nzg5MDEyc2VjcmV0"}`, "kms:Decrypt on arn:aws:kms:eu-west-3:1:key/12345678-1234-1234-1234-123456789012"},
 		{"sqs", "AmazonSQS.SendMessage", "POST", "/", `{"QueueUrl":"https://sqs/1/q"}`, "sqs:SendMessage on arn:aws:sqs:eu-west-3:1:q"},
+		{"sqs", "AmazonSQS.DeleteMessageBatch", "POST", "/", `{"QueueUrl":"https://sqs/1/q"}`, "sqs:DeleteMessage on arn:aws:sqs:eu-west-3:1:q"},
 		{"events", "AWSEvents.PutEvents", "POST", "/", `{"Entries":[{"EventBusName":"b"}]}`, "events:PutEvents on arn:aws:events:eu-west-3:1:event-bus/b"},
 		{"scheduler", "", "POST", "/schedules/s", `{"GroupName":"g","Target":{"RoleArn":"arn:role"}}`,
 			"scheduler:CreateSchedule on arn:aws:scheduler:eu-west-3:1:schedule/g/s, iam:PassRole on arn:role"},
