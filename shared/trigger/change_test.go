@@ -198,6 +198,7 @@ func TestEveryFaultOfACreateIsNamedAtOnce(t *testing.T) {
 		"no servers":            {nats(map[string]any{"server_urls": []string{}}), []string{"nats_config.server_urls: constraint"}},
 		"six servers":           {nats(map[string]any{"server_urls": []string{"nats://a", "nats://b", "nats://c", "nats://d", "nats://e", "nats://f"}}), []string{"nats_config.server_urls: constraint"}},
 		"server of http":        {nats(map[string]any{"server_urls": []string{"http://n"}}), []string{"nats_config.server_urls: format"}},
+		"two servers in one":    {nats(map[string]any{"server_urls": []string{"nats://a,nats://u:p@b"}}), []string{"nats_config.server_urls: constraint"}},
 		"password of a server":  {nats(map[string]any{"server_urls": []string{"nats://u:p@n"}}), []string{"nats_config.server_urls: constraint"}},
 		"no subject":            {nats(map[string]any{"subject": ""}), []string{"nats_config.subject: required"}},
 		"subject with a space":  {nats(map[string]any{"subject": "a b"}), []string{"nats_config.subject: format"}},

@@ -147,6 +147,9 @@ func checkServers(faults *fault.Arguments, argument string, servers []string) []
 	}
 	for _, server := range servers {
 		check.URL(faults, argument, server, natsSchemes...)
+		if strings.Contains(server, ",") {
+			faults.Add(argument, fault.Constraint, "each must be one URL")
+		}
 	}
 	return servers
 }
