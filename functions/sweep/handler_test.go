@@ -187,7 +187,8 @@ func TestTheLongerATriggerHasFailedTheLongerItWaits(t *testing.T) {
 		want         bool
 	}{
 		{trigger.Creating, time.Second, 0, false},
-		{trigger.Creating, time.Minute, time.Second, true},
+		{trigger.Creating, time.Minute, time.Second, false},
+		{trigger.Creating, time.Minute, time.Minute, true},
 		{trigger.Deleting, time.Hour, time.Minute, true},
 		{trigger.Error, time.Second, time.Minute, true},
 		{trigger.Error, 10 * time.Minute, 59 * time.Second, false},

@@ -54,7 +54,8 @@ type sweep struct {
 	mu    sync.Mutex
 	found map[string]int // by kind
 
-	mapped map[string][]mapping.Mapped // by the queue's ARN; nil before it is read
+	mapped    map[string][]mapping.Mapped // by the queue's ARN; nil before it is read
+	mappedErr error                       // why it cannot be read
 }
 
 // walk is a way through a table, or through what there is, in pages. A run goes
@@ -114,7 +115,7 @@ func (s *sweep) unfinished(ctx context.Context, after string) (string, error) {
 // stays in it, at UpdatedAt.
 func due(t table.Unfinished, now time.Time) bool {
 	if t.Status != trigger.Error {
-		return now.Sub(t.UpdatedAt) >= busyFor
+		return min(now.Sub(t.UpdatedAt), now.Sub(t.ReopenedAt)) >= busyFor
 	}
 	return now.Sub(t.ReopenedAt) >= min(now.Sub(t.UpdatedAt)/patience, longestPatience)
 }
@@ -183,11 +184,12 @@ func (s *sweep) hasDrifted(ctx context.Context, t trigger.Trigger) (bool, error)
 func (s *sweep) mappedQueues(ctx context.Context) (map[string][]mapping.Mapped, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mapped != nil {
-		return s.mapped, nil
+	if s.mapped != nil || s.mappedErr != nil {
+		return s.mapped, s.mappedErr
 	}
 	all, err := s.sources.Queues.Mappings.All(ctx)
 	if err != nil {
+		s.mappedErr = err // asking again for each trigger would take the run's time, and Lambda's rate
 		return nil, err
 	}
 	s.mapped = map[string][]mapping.Mapped{}

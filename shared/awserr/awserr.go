@@ -62,7 +62,7 @@ func Transient(err error) bool {
 	if Throttled(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return true
 	}
-	if hasCode(err, "TransactionConflictException", "TransactionInProgressException", "InternalServerException", "InternalException") {
+	if hasCode(err, "TransactionConflictException", "TransactionInProgressException", "TransactionCanceledException", "ConflictException", "InternalServerException", "InternalException") {
 		return true
 	}
 	if response, ok := errors.AsType[*smithyhttp.ResponseError](err); ok && response.HTTPStatusCode() >= http.StatusInternalServerError {

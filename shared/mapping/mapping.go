@@ -141,7 +141,7 @@ func (m Mappings) step(ctx context.Context, q queue.Queue, function string) (don
 		}
 		return false, m.update(ctx, *current, q)
 	case "Disabled":
-		if reason := aws.ToString(current.StateTransitionReason); reason != "" && !strings.EqualFold(reason, userInitiated) {
+		if reason := aws.ToString(current.StateTransitionReason); reason != "" && !strings.EqualFold(strings.ReplaceAll(reason, "_", " "), userInitiated) {
 			return false, &queue.Problem{Message: "AWS Lambda has stopped reading the queue: " + reason}
 		}
 		return false, m.update(ctx, *current, q)
@@ -152,7 +152,8 @@ func (m Mappings) step(ctx context.Context, q queue.Queue, function string) (don
 	}
 }
 
-// userInitiated is the reason of a state that somebody asked for.
+// userInitiated is the reason of a state that somebody asked for, which Lambda also
+// writes as USER_INITIATED.
 const userInitiated = "User initiated"
 
 // asWanted says whether a mapping has the settings that it was made with.

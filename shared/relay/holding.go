@@ -37,6 +37,8 @@ type holding struct {
 	// opened is the trigger as its source was opened with: the target may be ahead
 	// of it.
 	opened trigger.Trigger
+	// visits says that nothing is to be received.
+	visits bool
 	source source
 	slots  chan struct{}
 	ctx    context.Context // of its deliveries
@@ -50,6 +52,8 @@ type holding struct {
 	dropped   atomic.Int64
 	droppedAt atomic.Int64
 
+	// gone says that the trigger or its container is not there any more.
+	gone atomic.Bool
 	// calling is how many calls are under way.
 	calling atomic.Int64
 
@@ -67,10 +71,16 @@ type holding struct {
 const tendEvery = time.Second
 
 // hold begins to hold a trigger's subscription.
-func (r *run) hold(found reading) *holding {
+func (r *run) hold(found reading) *holding { return r.begin(found, false) }
+
+// visit connects to a trigger's server and receives nothing there: for what is to be
+// removed from it.
+func (r *run) visit(found reading) *holding { return r.begin(found, true) }
+
+func (r *run) begin(found reading, visits bool) *holding {
 	t := found.target.Trigger
 	h := &holding{
-		run: r, id: t.ID, generation: t.Generation, opened: t, ctx: r.deliveries,
+		run: r, id: t.ID, generation: t.Generation, opened: t, visits: visits, ctx: r.deliveries,
 		slots: make(chan struct{}, r.Concurrency), changed: make(chan struct{}, 1), first: make(chan struct{}), ended: make(chan struct{}),
 	}
 	h.target.Store(found.target)
@@ -245,7 +255,9 @@ func (h *holding) refresh(ctx context.Context) {
 	switch {
 	case err == nil:
 		h.target.CompareAndSwap(last, found)
-	case !errors.Is(err, table.ErrNotFound):
+	case errors.Is(err, table.ErrNotFound):
+		h.gone.Store(true)
+	default:
 		slog.WarnContext(ctx, "reading a trigger again failed", "trigger_id", h.id, "error", err)
 	}
 }
@@ -257,7 +269,11 @@ func (h *holding) call(ctx context.Context, event invoke.Event) error {
 		defer func() { <-h.common }()
 	}
 	defer h.calling.Add(-1)
-	err := h.to(ctx).Call(ctx, h.Caller, event)
+	to := h.to(ctx)
+	err := error(&invoke.Failure{Message: "the trigger or its container is gone"})
+	if !h.gone.Load() {
+		err = to.Call(ctx, h.Caller, event)
+	}
 	failure := ""
 	if err != nil {
 		failure = err.Error()

@@ -188,6 +188,9 @@ func (s *natsSource) subscribing(ctx context.Context) {
 // subscribe makes sure that there is a subscription which the server accepts. One
 // that is there is kept.
 func (s *natsSource) subscribe(ctx context.Context) error {
+	if s.visits {
+		return nil
+	}
 	s.subMu.Lock()
 	defer s.subMu.Unlock()
 	if s.consumer != nil || s.sub != nil && s.sub.IsValid() {

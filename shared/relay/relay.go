@@ -255,6 +255,9 @@ type reading struct {
 
 // read reads a changed trigger, and its source's secret if that has changed, too.
 func (r *run) read(ctx context.Context, entry table.Relayed, current *holding) (reading, error) {
+	if entry.Status == trigger.Deleting {
+		return r.readLeaving(ctx, entry, current)
+	}
 	found, err := r.Find(ctx, entry.ID, entry.ContainerID, nil)
 	if errors.Is(err, table.ErrNotFound) || err == nil && !r.has(found.Trigger) {
 		return reading{}, nil
@@ -262,11 +265,29 @@ func (r *run) read(ctx context.Context, entry table.Relayed, current *holding) (
 	if err != nil || current != nil && current.sameSource(found.Trigger) {
 		return reading{target: found}, err
 	}
-	opened, err := r.Sealer.Open(ctx, trigger.Resource, entry.ID, found.Trigger.SealedSecret)
+	return r.open(ctx, found)
+}
+
+// open opens the secret of a trigger's source.
+func (r *run) open(ctx context.Context, found *target.Target) (reading, error) {
+	opened, err := r.Sealer.Open(ctx, trigger.Resource, found.Trigger.ID, found.Trigger.SealedSecret)
 	if awserr.Transient(err) {
 		return reading{}, err
 	}
 	return reading{found, opened, err}, nil
+}
+
+// readLeaving reads a trigger that is being deleted, whose container may be gone.
+func (r *run) readLeaving(ctx context.Context, entry table.Relayed, current *holding) (reading, error) {
+	t, err := r.Triggers.Get(ctx, entry.ID)
+	if errors.Is(err, table.ErrNotFound) || err == nil && !r.has(t) {
+		return reading{}, nil
+	}
+	found := &target.Target{Trigger: t}
+	if err != nil || current != nil {
+		return reading{target: found}, err
+	}
+	return r.open(ctx, found)
 }
 
 // has says whether a trigger is the shard's to hold as it is now: the index may lag,
@@ -311,11 +332,13 @@ func (r *run) leave(current *holding, found reading) {
 	}
 	r.leaving[id] = true
 	r.draining.Go(func() {
-		if current == nil {
-			current = r.hold(found)
+		if current == nil && found.target.Trigger.NATS != nil {
+			current = r.visit(found)
 			current.known(r.deliveries)
 		}
-		current.close(true)
+		if current != nil {
+			current.close(true)
+		}
 		if err := r.Triggers.UnsetRelay(r.deliveries, id); err != nil {
 			r.log.Warn("letting a trigger go failed", "trigger_id", id, "error", err)
 		}

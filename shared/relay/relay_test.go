@@ -131,6 +131,10 @@ func TestALeaseKeepsOneRelayAShard(t *testing.T) {
 	if err := b.Claims.TakeLease(t.Context(), b.shard, "another", later, later.Add(leaseTime)); err != nil {
 		t.Error(err)
 	}
+	// Whose answer was lost asks again.
+	if err := b.Claims.TakeLease(t.Context(), b.shard, "another", later, later.Add(leaseTime)); err != nil {
+		t.Errorf("its own holder: %v", err)
+	}
 	b.ended(first)
 }
 

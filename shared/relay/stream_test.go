@@ -58,6 +58,11 @@ func TestAStreamLosesNothing(t *testing.T) {
 	if _, err := stream.Consumer(t.Context(), "trigger-"+id); err == nil {
 		t.Error("the consumer is still there")
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.calls > 0 {
+		t.Errorf("the container was called %d times", b.calls)
+	}
 	b.ended(run)
 }
 
@@ -89,6 +94,14 @@ func TestADeletionReachesWhatAnEarlierRunLeftBehind(t *testing.T) {
 	run := b.start(10 * time.Minute)
 	b.ready(id)
 	b.end(run)
+	// Messages that are not to be delivered any more, of a container that is gone, too.
+	b.publish(b.publisher(), "s", "late")
+	if _, err := b.Containers.MarkDeleting(t.Context(), b.to.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Containers.Remove(t.Context(), b.to.ID); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := b.Triggers.MarkDeleting(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}

@@ -43,10 +43,11 @@ func (c Claims) Lease(ctx context.Context, shard string) (Lease, error) {
 	return Lease{row.Holder, time.Time(row.Until), row.Ending}, err
 }
 
-// TakeLease makes a shard the holder's. [ErrSuperseded] where it is not wanted.
+// TakeLease makes a shard the holder's, who may already have it: by a try whose
+// answer was lost. [ErrSuperseded] where it is not wanted.
 func (c Claims) TakeLease(ctx context.Context, shard, holder string, now, until time.Time) error {
 	return c.changeLease(ctx, shard, "SET #holder = :holder, #until = :until, #ending = :ending",
-		"attribute_not_exists(#holder) OR #ending = :wanted OR #until < :now",
+		"attribute_not_exists(#holder) OR #holder = :holder OR #ending = :wanted OR #until < :now",
 		map[string]any{"holder": holder, "until": wiretime.Time(until), "ending": false, "wanted": true, "now": wiretime.Time(now)})
 }
 
