@@ -1,41 +1,77 @@
 # Every command sets up what it needs: Go downloads the modules, and the Python
 # tools of the local cloud go to .local/venv unless the machine has them already.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint vulncheck build deploy clean fuzz soak
+.PHONY: help run sam-local e2e deploy-localstack test unit deflake cover bench lint vulncheck build deploy undeploy clean fuzz soak tzdata
 SHELL := /bin/sh
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
 # No RPC server, which only the retired go1.x runtime needs; no debug tables and
-# no paths of this machine.
-GOBUILD   := CGO_ENABLED=0 go build -tags lambda.norpc -ldflags "-s -w" -trimpath
+# no paths of this machine. Without the commit's ID, a commit changes only the functions
+# whose code it changes.
+GOBUILD   := CGO_ENABLED=0 go build -tags lambda.norpc -ldflags "-s -w" -trimpath -buildvcs=false
 GOVULNCHECK := go tool govulncheck $(if $(VULNDB),-db $(VULNDB)) ./...
+# The linters have a module of their own: the product's needs none of theirs.
+LINTERS   := go tool -modfile infra/lint/go.mod
 STAGE     ?= dev
 FUZZTIME  ?= 30s
+COUNT     ?= 100
+# Most of the tests' time is waiting: more of them at once than there are cores. Lint
+# runs vet. The end-to-end tests take long on a slow machine.
+GOTEST    := go test -race -parallel 4 -vet=off -timeout 20m
+# Test binaries get copies of one emulator. Each would else take some six seconds of
+# a core for an emulator of its own.
+WITH_EMULATORS = PYTHON="$$(infra/local/python.sh)" && export PYTHON && "$$PYTHON" infra/local/moto/mototest/copies.py
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 run: build ## Run everything on this machine: the API, the sources, a demo container
 	@go build -o .build/local ./infra/local
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && exec .build/local
 
-# Most of the tests' time is waiting: more of them at once than there are cores.
-test: build ## Run all tests
-	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && go test -race -parallel 4 ./...
+sam-local: ## Run the function F (list-trigger, …) on its sample event in Docker; DOCKER=1 make run must be running
+	@test -f events/$(F).json || { echo "F must name a function, as in: make sam-local F=list-trigger"; exit 1; }
+	@test -f .local/sam-env.json || { echo "run this in another terminal first: DOCKER=1 make run"; exit 1; }
+	@. .local/env && mkdir -p .build && \
+		function=$$(echo $(F) | awk -F- '{ for (i = 1; i <= NF; i++) printf "%s%s", toupper(substr($$i, 1, 1)), substr($$i, 2) }')Function && \
+		{ sam build $$function --parameter-overrides Architecture=$$ARCHITECTURE >.build/sam-build.log 2>&1 || { cat .build/sam-build.log; exit 1; }; } && \
+		sed "s/123456789012/$$AWS_ACCOUNT_ID/g" events/$(F).json | sam local invoke $$function --event - --parameter-overrides Architecture=$$ARCHITECTURE
+
+# The tests use emulators of their own, whatever the shell has. awscron compares 20 times
+# as many schedules without the race detector.
+test: build ## Run all tests, or those of PKG (./shared/domain/cron) whose names match T
+	@unset AWS_ENDPOINT_URL; $(WITH_EMULATORS) $(GOTEST) $(if $(T),-run '$(T)') $(or $(PKG),./...)
+	@$(if $(T)$(PKG),,go test ./infra/local/awscron)
+
+# A package needs the emulator if its test binary has the package that starts it.
+unit: ## Run the tests that need no emulator
+	@$(GOTEST) $$(go list -test -f '{{.ImportPath}} {{join .Deps " "}} ' ./... | awk '$$1 ~ /\.test$$/ && !/\/infra\/local\/moto / { sub(/\.test$$/, "", $$1); print $$1 }')
+
+deflake: build ## Repeat the tests T of PKG, in random order, until one fails or COUNT times (100)
+	@test -n "$(PKG)" || { echo "PKG must name a package, as in: make deflake PKG=./shared/domain/cron T=TestParse"; exit 1; }
+	@$(WITH_EMULATORS) $(GOTEST) -count $(COUNT) -failfast -shuffle on -timeout 0 $(if $(T),-run '$(T)') $(PKG)
+
+cover: build ## Show how many of the product's statements the tests of PKG (all) run; .build/cover.html shows which
+	@$(WITH_EMULATORS) go test -parallel 4 -coverpkg ./functions/...,./shared/... -coverprofile .build/cover.out $(or $(PKG),./...)
+	@go tool cover -html .build/cover.out -o .build/cover.html
+	@go tool cover -func .build/cover.out | tail -n 1
+
+e2e: build ## Run the end-to-end tests, on the emulator that AWS_ENDPOINT_URL names if it is set
+	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && go test -race -parallel 4 -count 1 -timeout 30m -v ./infra/e2e
 
 soak: build ## Run the long tests: 200 random walks with faults, 2,000 triggers (an hour or more)
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && \
-		go test -timeout 0 -v -run TestNoneOfManyTriggersIsLost ./infra/e2e -triggers 2000 && \
-		go test -timeout 0 -v -run TestThePromisesHoldWhateverFails ./infra/e2e -rapid.checks 200 -rapid.steps 60
+		go test -timeout 0 -v -run 'TestLoad_LosesNoneOfManyTriggers|TestRelay_StaysWithinItsLimits' ./infra/e2e -triggers 2000 -large 256 && \
+		go test -timeout 0 -v -run TestModel_KeepsThePromisesUnderFaults ./infra/e2e -rapid.checks 200 -rapid.steps 60
 
-bench: build ## Measure the relay and the functions' starts, each against its floor
+bench: build ## Measure the relay and the functions' starts, each against its floor; BENCH=short measures little
 	@$(GOBUILD) -o .build/bin/ ./infra/bench ./infra/bench/floor ./infra/bench/hello
-	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && .build/bin/bench
+	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && .build/bin/bench $(if $(BENCH),-$(BENCH))
 
 lint: ## Check the code, what it depends on, and the template
 	@unformatted="$$(gofmt -l functions shared infra)"; test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
-	go vet ./...
-	go tool staticcheck ./...
+	$(LINTERS) golangci-lint run ./...
+	@dead="$$($(LINTERS) deadcode -test -tags faults ./...)" && test -z "$$dead" || { echo "$$dead"; exit 1; }
 	@# 3 is a vulnerability; anything else that the database could not be reached,
 	@# for which a deployment waits, but not all other work.
 	@$(GOVULNCHECK); case $$? in 0) ;; 3) exit 1 ;; *) echo "WARNING: not checked for known vulnerabilities: make vulncheck must pass before a deployment" ;; esac
@@ -49,8 +85,23 @@ build: ## Build every function for this machine, into .build
 	@for f in $(FUNCTIONS); do mkdir -p .build/$$f && ln -f .build/bin/$$f .build/$$f/bootstrap; done
 
 deploy: vulncheck ## Deploy to your AWS account (STAGE=dev, staging or prod); wants the SAM CLI
-	sam build
+	sam build --config-env $(STAGE) --build-in-source --parallel
 	sam deploy --config-env $(STAGE)
+
+# What samconfig.toml calls the stack of STAGE.
+STACK = $(shell sed -n '/^\[$(STAGE)\.global/,/^$$/s/^stack_name = "\(.*\)"/\1/p' samconfig.toml)
+
+undeploy: ## Delete the deployment of STAGE, and say what is retained; wants the SAM CLI
+	@test -n "$(STACK)" || { echo "STAGE must name a stage of samconfig.toml, as in: make undeploy STAGE=dev"; exit 1; }
+	@go run ./infra/operate undeploy $(STACK)
+
+# Its functions are built for this machine, which LocalStack runs them on.
+deploy-localstack: ## Deploy to LocalStack at AWS_ENDPOINT_URL (http://127.0.0.1:4566); wants the SAM CLI
+	architecture=$$(uname -m | sed s/aarch64/arm64/) && \
+	export AWS_ENDPOINT_URL=$${AWS_ENDPOINT_URL:-http://127.0.0.1:4566} AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test && \
+	sam build --parameter-overrides Architecture=$$architecture && \
+	sam deploy --stack-name container-triggers --region us-east-1 --resolve-s3 --capabilities CAPABILITY_IAM --no-confirm-changeset --no-fail-on-empty-changeset \
+		--parameter-overrides "Architecture=$$architecture AllowHttpEndpoints=true AllowPrivateEndpoints=true"
 
 fuzz: ## Run each fuzz target for FUZZTIME (30s); what it learns is kept in testdata/fuzz
 	@for package in $$(grep -rl --include='*_test.go' '^func Fuzz' functions shared infra | xargs -n1 dirname | sort -u); do \
@@ -59,13 +110,8 @@ fuzz: ## Run each fuzz target for FUZZTIME (30s); what it learns is kept in test
 		done; \
 	done
 
+tzdata: ## Show the release of the time zone database that Go embeds in the functions
+	@echo "$$(go env GOVERSION) embeds tzdata $$(sed -n 's/^DATA=//p' "$$(go env GOROOT)/lib/time/update.bash")"
+
 clean: ## Remove what was built and what the local cloud keeps
 	rm -rf .build .local .aws-sam
-
-# `sam build` calls build-<logical ID> for each function: CreateTriggerFunction
-# is functions/create-trigger.
-build-%Function:
-	GOOS=linux GOARCH=arm64 $(GOBUILD) -o "$(ARTIFACTS_DIR)/bootstrap" ./functions/$$(echo $* | sed 's/\([a-z]\)\([A-Z]\)/\1-\2/g' | tr A-Z a-z)
-
-# The one function that is deployed twice.
-build-DispatchQueueLongFunction: build-DispatchQueueFunction ;

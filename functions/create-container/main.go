@@ -9,15 +9,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/google/uuid"
 
-	"containertriggers/shared/container"
-	"containertriggers/shared/httpapi"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
+	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/container"
 )
 
 type settings struct {
 	httpapi.Settings
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
+	NamespacesTable string `env:"NAMESPACES_TABLE,required,notEmpty"`
 	KMSKeyID        string `env:"KMS_KEY_ID,required,notEmpty"`
 	AllowHTTP       bool   `env:"ALLOW_HTTP_ENDPOINTS" envDefault:"false"`
 }
@@ -25,7 +26,8 @@ type settings struct {
 func main() {
 	httpapi.Start(func(s settings, cfg aws.Config, db *dynamodb.Client) httpapi.Operation[draft] {
 		return function{
-			containers: table.Containers{Client: db, Table: s.ContainersTable},
+			containers: store.Containers{Client: db, Table: s.ContainersTable},
+			namespaces: store.Namespaces{Client: db, Table: s.NamespacesTable},
 			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
 			rules:      container.Rules{AllowHTTP: s.AllowHTTP},
 			newID:      uuid.NewString,

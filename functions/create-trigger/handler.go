@@ -2,41 +2,44 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
-	"containertriggers/shared/auth"
-	"containertriggers/shared/container"
-	"containertriggers/shared/fault"
-	"containertriggers/shared/httpapi"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/secret"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/contract/apierr"
+	"containertriggers/shared/contract/secret"
+	"containertriggers/shared/domain/auth"
+	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/trigger"
 )
 
 type function struct {
-	triggers   table.Triggers
-	containers table.Containers
+	triggers   store.Triggers
+	containers store.Containers
 	sealer     seal.Sealer
-	room       *room
+	quotas     *quotaChecker
 	newID      func() string
 	now        func() time.Time
 }
 
-// draft is the trigger that the body asks for, and the container it names.
+// draft is the trigger that the body describes, and its container.
 type draft struct {
 	trigger   trigger.Trigger
 	secret    *secret.Text
 	container container.Container
-	// err is what is wrong with the body or the container; who may not create
-	// triggers at all is not told.
+	// err is the error of the body or of the container. do returns it only to a caller that
+	// may create triggers.
 	err error
 }
 
+// operation returns the operation that creates a trigger.
 func (f function) operation() httpapi.Operation[draft] {
 	return httpapi.Operation[draft]{Resource: trigger.Resource, Read: f.read, Do: f.do}
 }
 
+// read returns the draft of a body. It never returns an error itself.
 func (f function) read(ctx context.Context, r httpapi.Request) (draft, error) {
 	var d draft
 	d.trigger, d.secret, d.err = trigger.Create(r.Body, f.newID(), r.Region, f.now())
@@ -46,7 +49,9 @@ func (f function) read(ctx context.Context, r httpapi.Request) (draft, error) {
 	return d, nil
 }
 
-func (f function) do(ctx context.Context, caller auth.Caller, r httpapi.Request, d draft) (any, error) {
+// do stores the trigger with the owner of its container and returns it. The table's stream
+// then starts reconcile, which sets up the source.
+func (f function) do(ctx context.Context, caller auth.Principal, r httpapi.Request, d draft) (any, error) {
 	if err := caller.MayWrite(trigger.Resource); err != nil {
 		return nil, err
 	}
@@ -54,16 +59,20 @@ func (f function) do(ctx context.Context, caller auth.Caller, r httpapi.Request,
 		return nil, d.err
 	}
 	if d.container.Region != r.Region {
-		return nil, fault.NotFound(container.Resource, d.container.ID)
+		return nil, apierr.NotFound(container.Resource, d.container.ID)
 	}
 	if err := caller.MayRead(container.Resource, d.container.ID, d.container.Owner); err != nil {
 		return nil, err
 	}
 	if d.container.Status == container.Deleting {
-		return nil, fault.TransientState(container.Resource, d.container.ID, string(d.container.Status))
+		return nil, apierr.TransientState(container.Resource, d.container.ID, string(d.container.Status))
+	}
+	if d.trigger.NATS != nil && d.container.Timeout > container.MaxRelayTimeout {
+		return nil, apierr.InvalidArgument("container_id", apierr.Constraint, fmt.Sprintf(
+			"names a container with a timeout of %s, but calls for a NATS subject take at most %s: lower the container's timeout", d.container.Timeout, container.MaxRelayTimeout))
 	}
 	d.trigger.Owner = d.container.Owner
-	if err := f.room.look(ctx, d.trigger); err != nil {
+	if err := f.quotas.Check(ctx, d.trigger); err != nil {
 		return nil, err
 	}
 	if d.secret != nil {
@@ -73,5 +82,5 @@ func (f function) do(ctx context.Context, caller auth.Caller, r httpapi.Request,
 		}
 		d.trigger.SealedSecret = sealed
 	}
-	return d.trigger, f.triggers.Create(ctx, f.containers, d.trigger)
+	return d.trigger.WithDomain(r.Domain), f.triggers.Create(ctx, f.containers, d.trigger)
 }

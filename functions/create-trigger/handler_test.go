@@ -2,9 +2,8 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,42 +12,42 @@ import (
 	"github.com/google/uuid"
 
 	"containertriggers/infra/local/moto/mototest"
-	"containertriggers/shared/auth"
-	"containertriggers/shared/container"
-	"containertriggers/shared/fault"
-	"containertriggers/shared/httpapi"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/contract/apierr"
+	"containertriggers/shared/domain/auth"
+	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/trigger"
 )
 
 type testBundle struct {
 	function
 	t         *testing.T
 	container container.Container
-	caller    auth.Caller
+	caller    auth.Principal
 }
 
 func setup(t *testing.T) *testBundle {
 	t.Helper()
 	env, cfg := mototest.Environment(t, "create-trigger"), mototest.Config(t)
 	db := dynamodb.NewFromConfig(cfg)
-	triggers := table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]}
+	triggers := store.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]}
 	b := &testBundle{t: t, function: function{
 		triggers:   triggers,
-		containers: table.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
+		containers: store.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
 		sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]},
-		room:       newRoom(quotas{PerContainer: 100, PerOrganization: 100, APIRate: 1, APIBurst: 1}, triggers, time.Now),
+		quotas:     newQuotaChecker(limits{PerContainer: 100, PerOrganization: 100, APIRate: 1, APIBurst: 1}, triggers, time.Now),
 		newID:      uuid.NewString, now: time.Now,
 	}}
 	b.container = container.Container{
 		ID: uuid.NewString(), Region: "fr-par", Status: container.Ready, Tags: []string{}, Generation: 1,
-		Owner: container.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString(), NamespaceID: uuid.NewString()},
+		Owner: auth.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString(), NamespaceID: uuid.NewString()},
 	}
 	if err := b.containers.Create(t.Context(), b.container); err != nil {
 		t.Fatal(err)
 	}
-	b.caller = auth.Caller{OrganizationID: b.container.OrganizationID, PermissionSet: auth.FullAccess}
+	b.caller = auth.Principal{OrganizationID: b.container.OrganizationID, PermissionSet: auth.FullAccess}
 	return b
 }
 
@@ -69,7 +68,7 @@ func (b *testBundle) body(config string) string {
 	return fmt.Sprintf(`{"name":"n","container_id":%q,%s}`, b.container.ID, config)
 }
 
-func TestTriggerBelongsToWhomItsContainerDoes(t *testing.T) {
+func TestCreate_GivesTheTriggerTheOwnerOfItsContainer(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	created, err := b.create("fr-par", b.body(`"cron_config":{"schedule":"@daily"}`))
@@ -82,7 +81,7 @@ func TestTriggerBelongsToWhomItsContainerDoes(t *testing.T) {
 	}
 }
 
-func TestSecretIsStoredSealedForItsTrigger(t *testing.T) {
+func TestCreate_StoresTheSecretSealedForItsTrigger(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	created, err := b.create("fr-par", b.body(`"sqs_config":{"endpoint":"https://e","access_key_id":"a","secret_access_key":"hush","queue_url":"https://q"}`))
@@ -98,125 +97,51 @@ func TestSecretIsStoredSealedForItsTrigger(t *testing.T) {
 	}
 }
 
-func TestWhoMayNotCreateIsNotToldOfFaults(t *testing.T) {
+func TestCreate_ReadOnlyKeyGetsPermissionDenied(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.caller.PermissionSet = auth.ReadOnly
-	if _, err := b.create("fr-par", `{`); fault.As(err).Type != fault.TypePermissionsDenied {
+	if _, err := b.create("fr-par", `{`); apierr.From(err).Type != apierr.TypePermissionsDenied {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestContainerMustBeThereForTheCallerAndStay(t *testing.T) {
+func TestCreate_RefusesANATSTriggerForCallsThatTheRelayCannotMake(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.container.ID, b.container.Timeout = uuid.NewString(), container.MaxRelayTimeout+time.Second
+	if err := b.containers.Create(t.Context(), b.container); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.create("fr-par", b.body(`"nats_config":{"server_urls":["nats://s"],"subject":"s"}`))
+	if refused := apierr.From(err); refused.Type != apierr.TypeInvalidArguments || !strings.Contains(fmt.Sprint(refused.Details), "container_id") {
+		t.Errorf("got %+v", refused)
+	}
+	if _, err := b.create("fr-par", b.body(`"cron_config":{"schedule":"@daily"}`)); err != nil {
+		t.Errorf("a cron trigger: %v", err)
+	}
+}
+
+func TestCreate_NeedsAContainerThatTheCallerMayRead(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	valid := b.body(`"cron_config":{"schedule":"@daily"}`)
-	expect := func(name, region, body string, want fault.Type) {
+	expect := func(name, region, body string, want apierr.Type) {
 		t.Helper()
-		if _, err := b.create(region, body); fault.As(err).Type != want || fault.As(err).Resource != container.Resource {
+		if _, err := b.create(region, body); apierr.From(err).Type != want || apierr.From(err).Resource != container.Resource {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	expect("in another region", "nl-ams", valid, fault.TypeNotFound)
-	expect("unknown", "fr-par", fmt.Sprintf(`{"name":"n","container_id":%q,"cron_config":{"schedule":"@daily"}}`, uuid.NewString()), fault.TypeNotFound)
+	expect("in another region", "nl-ams", valid, apierr.TypeNotFound)
+	expect("unknown", "fr-par", fmt.Sprintf(`{"name":"n","container_id":%q,"cron_config":{"schedule":"@daily"}}`, uuid.NewString()), apierr.TypeNotFound)
 	caller := b.caller
 	b.caller.ProjectIDs = []string{uuid.NewString()}
-	expect("of another project", "fr-par", valid, fault.TypeNotFound)
+	expect("of another project", "fr-par", valid, apierr.TypeNotFound)
 	b.caller.OrganizationID, b.caller.ProjectIDs = uuid.NewString(), nil
-	expect("of another organization", "fr-par", valid, fault.TypeNotFound)
+	expect("of another organization", "fr-par", valid, apierr.TypeNotFound)
 	b.caller = caller
 	if _, err := b.containers.MarkDeleting(t.Context(), b.container.ID); err != nil {
 		t.Fatal(err)
 	}
-	expect("being deleted", "fr-par", valid, fault.TypeTransientState)
-}
-
-func TestQuotasAreToldWithWhatThereIs(t *testing.T) {
-	t.Parallel()
-	b := setup(t)
-	b.room.quotas = quotas{PerContainer: 2, PerOrganization: 3, APIRate: 1, APIBurst: 5}
-	expect := func(want ...fault.Quota) {
-		t.Helper()
-		_, err := b.create("fr-par", b.body(`"cron_config":{"schedule":"@daily"}`))
-		if len(want) == 0 {
-			if err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
-		told := fault.As(err)
-		if got, ok := told.Details.([]fault.Quota); told.Type != fault.TypeQuotasExceeded || told.Status != 403 || !ok || !slices.Equal(got, want) {
-			t.Errorf("got %+v, want %+v", told, want)
-		}
-	}
-	perContainer := fault.Quota{Resource: "triggers_per_container", Quota: 2, Current: 2}
-	perOrganization := fault.Quota{Resource: "triggers_per_organization", Quota: 3, Current: 3}
-	expect()
-	expect()
-	expect(perContainer)
-	full := b.container.ID
-	b.container.ID = uuid.NewString()
-	if err := b.containers.Create(t.Context(), b.container); err != nil {
-		t.Fatal(err)
-	}
-	expect()
-	expect(perOrganization)
-	b.container.ID = full
-	expect(perContainer, perOrganization)
-	b.container.ID, b.container.OrganizationID = uuid.NewString(), uuid.NewString()
-	b.caller.OrganizationID = b.container.OrganizationID
-	if err := b.containers.Create(t.Context(), b.container); err != nil {
-		t.Fatal(err)
-	}
-	expect() // another organization's quota is its own
-}
-
-// What was counted counts until the API can have let through enough to fill the room.
-func TestRoomIsCountedAnewBeforeItCanBeFull(t *testing.T) {
-	t.Parallel()
-	now := time.Now()
-	r := newRoom(quotas{APIRate: 10, APIBurst: 20}, table.Triggers{}, func() time.Time { return now })
-	there, counted := 0, 0
-	look := func(name string) int {
-		t.Helper()
-		counted = 0
-		n, err := r.count(name, 100, func(most int) (int, error) {
-			counted++
-			return min(there, most), nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	for _, step := range []struct {
-		name  string
-		there int
-		after time.Duration
-		count bool
-	}{
-		{"a", 0, 0, true}, // (100 - 0 - 20) / 10 = 8 s
-		{"b", 0, 0, true},
-		{"a", 99, 8*time.Second - 1, false},
-		{"a", 79, 1, true}, // 100 ms
-		{"a", 80, 100*time.Millisecond - 1, false},
-		{"a", 80, 1, true}, // a burst could fill it
-		{"a", 99, 0, true},
-		{"a", 100, 0, true},
-		{"a", 98, 0, true}, // as soon as there is room, it is seen
-	} {
-		now, there = now.Add(step.after), step.there
-		n := look(step.name)
-		if (counted == 1) != step.count || step.count && n != there {
-			t.Errorf("%+v: counted %d times, is %d", step, counted, n)
-		}
-	}
-	now = now.Add(time.Minute)
-	fails := errors.New("throttled")
-	if _, err := r.count("a", 100, func(int) (int, error) { return 0, fails }); !errors.Is(err, fails) {
-		t.Errorf("a failed count: %v", err)
-	}
-	if look("a"); counted != 1 {
-		t.Error("a failed count is kept")
-	}
+	expect("being deleted", "fr-par", valid, apierr.TypeTransientState)
 }

@@ -1,4 +1,4 @@
-// Command create-trigger creates a trigger on a container of the caller.
+// Command create-trigger creates a trigger for a container that the caller may read.
 package main
 
 import (
@@ -9,14 +9,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/google/uuid"
 
-	"containertriggers/shared/httpapi"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
+	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
 )
 
 type settings struct {
 	httpapi.Settings
-	Quotas          quotas
+	Limits          limits
 	TriggersTable   string `env:"TRIGGERS_TABLE,required,notEmpty"`
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
 	KMSKeyID        string `env:"KMS_KEY_ID,required,notEmpty"`
@@ -24,12 +24,12 @@ type settings struct {
 
 func main() {
 	httpapi.Start(func(s settings, cfg aws.Config, db *dynamodb.Client) httpapi.Operation[draft] {
-		triggers := table.Triggers{Client: db, Table: s.TriggersTable}
+		triggers := store.Triggers{Client: db, Table: s.TriggersTable}
 		return function{
 			triggers:   triggers,
-			containers: table.Containers{Client: db, Table: s.ContainersTable},
+			containers: store.Containers{Client: db, Table: s.ContainersTable},
 			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
-			room:       newRoom(s.Quotas, triggers, time.Now),
+			quotas:     newQuotaChecker(s.Limits, triggers, time.Now),
 			newID:      uuid.NewString,
 			now:        time.Now,
 		}.operation()

@@ -1,14 +1,15 @@
-// Command delete-container marks a container for deletion; reconcile deletes its triggers first.
+// Command delete-container marks a container for deletion. The function reconcile deletes its
+// triggers and then the container.
 package main
 
 import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"containertriggers/shared/container"
-	"containertriggers/shared/httpapi"
-	"containertriggers/shared/operation"
-	"containertriggers/shared/table"
+	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/api/resource"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/container"
 )
 
 type settings struct {
@@ -18,7 +19,7 @@ type settings struct {
 
 func main() {
 	httpapi.Start(func(s settings, _ aws.Config, db *dynamodb.Client) httpapi.Operation[container.Container] {
-		kind := operation.Kind[container.Container]{Name: container.Resource, Table: table.Containers{Client: db, Table: s.ContainersTable}}
-		return kind.Delete()
+		handlers := resource.Handlers[container.Container]{Name: container.Resource, Store: store.Containers{Client: db, Table: s.ContainersTable}}
+		return handlers.Delete()
 	})
 }

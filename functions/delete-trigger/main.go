@@ -1,14 +1,15 @@
-// Command delete-trigger marks a trigger for deletion; reconcile does the rest.
+// Command delete-trigger marks a trigger for deletion. The function reconcile removes the
+// setup of its source and then the trigger.
 package main
 
 import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"containertriggers/shared/httpapi"
-	"containertriggers/shared/operation"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/api/resource"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/trigger"
 )
 
 type settings struct {
@@ -18,7 +19,7 @@ type settings struct {
 
 func main() {
 	httpapi.Start(func(s settings, _ aws.Config, db *dynamodb.Client) httpapi.Operation[trigger.Trigger] {
-		kind := operation.Kind[trigger.Trigger]{Name: trigger.Resource, Table: table.Triggers{Client: db, Table: s.TriggersTable}}
-		return kind.Delete()
+		handlers := resource.Handlers[trigger.Trigger]{Name: trigger.Resource, Store: store.Triggers{Client: db, Table: s.TriggersTable}}
+		return handlers.Delete()
 	})
 }

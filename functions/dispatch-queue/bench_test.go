@@ -57,7 +57,7 @@ func BenchmarkMessage(b *testing.B) {
 // takes 50 ms.
 func BenchmarkBatchOfSlowCalls(b *testing.B) {
 	bundle := setup(b)
-	bundle.answer = func(http.ResponseWriter, *http.Request) { time.Sleep(50 * time.Millisecond) }
+	bundle.answer = func(http.ResponseWriter, *http.Request) { time.Sleep(50 * time.Millisecond) } //nolint:forbidigo // the work of the container
 	for b.Loop() {
 		bundle.deliver(bundle.ten())
 	}

@@ -11,115 +11,141 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 	"golang.org/x/sync/errgroup"
 
-	"containertriggers/shared/delivery"
-	"containertriggers/shared/invoke"
-	"containertriggers/shared/lifecycle"
-	"containertriggers/shared/queue"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/aws/lifecycle"
+	"containertriggers/shared/aws/queue"
+	"containertriggers/shared/dispatch/batch"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/domain/trigger"
+	"containertriggers/shared/platform/backoff"
 )
 
-// recordTime is kept of the run to settle the messages and to record how it went.
+// recordTime is reserved at the end of a run to settle messages and record the outcome.
 const recordTime = 3 * time.Second
 
 // function calls the container of an SQS trigger for each message of a batch.
 type function struct {
 	targets  *targets
-	messages queue.API
+	messages batch.API
 	bus      lifecycle.Bus
-	caller   *invoke.Caller
+	client   *invoke.Client
 }
 
-// handle delivers a batch, which is of one queue. It answers which messages are
-// not delivered; Lambda deletes the others. An error gives all of them back.
-func (f function) handle(ctx context.Context, batch events.SQSEvent) (events.SQSEventResponse, error) {
-	if len(batch.Records) == 0 {
+// handle delivers a batch of one queue. It returns the messages that are not delivered;
+// Lambda deletes the others. If it returns an error, all messages come back.
+func (f function) handle(ctx context.Context, event events.SQSEvent) (events.SQSEventResponse, error) {
+	if len(event.Records) == 0 {
 		return events.SQSEventResponse{}, nil
 	}
 	began := time.Now()
-	queueARN := batch.Records[0].EventSourceARN
+	queueARN := event.Records[0].EventSourceARN
 	log := slog.With("queue", queueARN)
 	if run, ok := lambdacontext.FromContext(ctx); ok {
 		log = log.With("request_id", run.AwsRequestID)
 	}
-	messages := make([]delivery.Message, len(batch.Records))
-	for i, record := range batch.Records {
+	messages := make([]batch.Message, len(event.Records))
+	for i, record := range event.Records {
 		messages[i] = message(record)
 	}
 
-	to, err := f.targets.of(ctx, queueARN)
-	if errors.Is(err, errNoTarget) {
-		// They stay hidden for the queue's visibility timeout, by when the mapping is
-		// gone or somebody else has it.
-		log.InfoContext(ctx, "nothing is delivered", "reason", err, "messages", len(messages))
-		return report(messages), nil
-	}
-	if err != nil {
-		return events.SQSEventResponse{}, err
+	to, err := f.targets.get(ctx, queueARN)
+	switch {
+	case errors.Is(err, errNoTarget):
+		log.InfoContext(ctx, "no message is delivered", "reason", err, "messages", len(messages))
+		return f.giveBack(ctx, queueARN, messages)
+	case err != nil:
+		log.ErrorContext(ctx, "the queue's trigger cannot be read", "error", err, "messages", len(messages))
+		return f.giveBack(ctx, queueARN, messages)
 	}
 	log = log.With("trigger_id", to.Trigger.ID)
 
 	if deadline, ok := ctx.Deadline(); ok {
 		end := deadline.Add(-recordTime)
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadlineCause(ctx, end, timeOver(end.Sub(began)))
+		ctx, cancel = context.WithDeadlineCause(ctx, end, deadlineCause(end.Sub(began)))
 		defer cancel()
 	}
-	result := delivery.Delivery{
-		Messages: queue.Messages{Client: f.messages, URL: to.claim.QueueURL},
+	result := batch.Processor{
+		Messages: batch.Messages{Client: f.messages, URL: to.claim.QueueURL},
 		Call: func(ctx context.Context, event invoke.Event) error {
-			return to.Call(ctx, f.caller, event)
+			return to.Call(ctx, f.client, event)
 		},
-	}.Deliver(ctx, messages)
+	}.Process(ctx, messages)
 
 	f.conclude(ctx, log, to, result)
-	log.InfoContext(ctx, "called the container", "delivered", len(result.Delivered), "refused", len(result.Refused),
-		"untried", len(result.Untried), "message", result.Failure, "latency_ms", time.Since(began).Milliseconds())
-	return report(append(result.Refused, result.Untried...)), nil
+	log.InfoContext(ctx, "called the container", "delivered", len(result.Delivered), "failed", len(result.Failed),
+		"skipped", len(result.Skipped), "message", result.Failure, "latency_ms", time.Since(began).Milliseconds())
+	return report(append(result.Failed, result.Skipped...)), nil
 }
 
-// timeOver is what the owner reads where the run was too short for the container.
-func timeOver(run time.Duration) invoke.TimeOver {
+// giveBackDelay is the least time after which messages come back that no container was
+// called for. Each receive counts towards the queue's maxReceiveCount, so an outage or the
+// minute that Lambda takes to remove a mapping must not cost many.
+const giveBackDelay = time.Minute
+
+// giveBack gives all messages back. They come back after a delay that grows from
+// giveBackDelay, and not after the queue's visibility timeout, which may be hours. Until then
+// another trigger may have the queue, or the database may work again.
+func (f function) giveBack(ctx context.Context, queueARN string, messages []batch.Message) (events.SQSEventResponse, error) {
+	url, err := queue.URLOf(queueARN)
+	if err != nil {
+		return events.SQSEventResponse{}, err
+	}
+	hidden := make([]batch.Visibility, len(messages))
+	for i, message := range messages {
+		hidden[i] = batch.Visibility{Receipt: message.Receipt, For: backoff.Delay(message.Receives, giveBackDelay)}
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	if err := (batch.Messages{Client: f.messages, URL: url}).ChangeVisibility(ctx, hidden); err != nil {
+		return events.SQSEventResponse{}, err
+	}
+	return report(messages), nil
+}
+
+// deadlineCause returns the error of calls that are still running after that time, which is
+// all that the run has for them. It tells the owner how to get more time.
+func deadlineCause(run time.Duration) invoke.DeadlineCause {
 	text := fmt.Sprintf("the container did not answer within %.0fs, the time that was left for the call", run.Seconds())
 	if run < queue.ShortRun {
 		text += fmt.Sprintf(": for longer calls, raise the queue's visibility timeout to %.0fs and update the trigger", queue.LongRun.Seconds())
 	}
-	return invoke.TimeOver(text)
+	return invoke.DeadlineCause(text)
 }
 
-// conclude notes how the deliveries went: the last failure in the trigger's
-// error_message, where it says something else; and an event for each message
-// that the queue now moves to its dead-letter queue.
-func (f function) conclude(ctx context.Context, log *slog.Logger, to claimed, result delivery.Result) {
+// conclude updates the trigger's error_message if the outcome changes it, and sends an
+// event for each message that the queue now moves to its dead-letter queue.
+func (f function) conclude(ctx context.Context, log *slog.Logger, to claimed, result batch.Result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
-	var notes errgroup.Group
-	if to.worthNoting(result) {
-		notes.Go(func() error { return to.Note(ctx, f.targets.Triggers, result.Failure) })
+	var writes errgroup.Group
+	if to.changesErrorMessage(result) {
+		writes.Go(func() error { return to.SetLastError(ctx, f.targets.Triggers, result.Failure) })
 	}
-	for _, message := range result.Refused {
+	for _, message := range result.Failed {
 		if most := to.claim.MaxReceives; most > 0 && message.Receives >= most {
-			notes.Go(func() error {
+			writes.Go(func() error {
 				return f.bus.InvocationFailed(ctx, to.Trigger, message.Event.Time, result.Failure)
 			})
 		}
 	}
-	if err := notes.Wait(); err != nil {
-		// Delivering again for the record's sake would call the container again.
+	if err := writes.Wait(); err != nil {
+		// Returning an error would make Lambda call the container again.
 		log.ErrorContext(ctx, "recording the outcome failed", "error", err)
 	}
 }
 
-// message reads a record of Lambda's event.
-func message(record events.SQSMessage) delivery.Message {
-	attributes := make(map[string]delivery.Attribute, len(record.MessageAttributes))
+// message converts a record of Lambda's event.
+func message(record events.SQSMessage) batch.Message {
+	attributes := make(map[string]batch.Attribute, len(record.MessageAttributes))
 	for name, a := range record.MessageAttributes {
-		attributes[name] = delivery.Attribute{DataType: a.DataType, String: a.StringValue, Binary: a.BinaryValue}
+		attributes[name] = batch.Attribute{DataType: a.DataType, String: a.StringValue, Binary: a.BinaryValue}
 	}
-	return delivery.NewMessage(record.MessageId, record.ReceiptHandle, record.Body, record.Attributes, attributes)
+	return batch.NewMessage(record.MessageId, record.ReceiptHandle, record.Body, record.Attributes, attributes)
 }
 
-// report names the messages that are to come back.
-func report(failed []delivery.Message) events.SQSEventResponse {
+// report returns Lambda's response with the failed messages, which Lambda leaves in the
+// queue.
+func report(failed []batch.Message) events.SQSEventResponse {
 	response := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}
 	for _, message := range failed {
 		response.BatchItemFailures = append(response.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: message.ID})
@@ -127,10 +153,9 @@ func report(failed []delivery.Message) events.SQSEventResponse {
 	return response
 }
 
-// worthNoting says whether the trigger's error_message is to change. What this
-// process knows of it may be some seconds old: a message that succeeds at another
-// try clears it in any case.
-func (c claimed) worthNoting(result delivery.Result) bool {
+// changesErrorMessage reports whether the outcome changes the trigger's error_message. The cached
+// error_message may be some seconds old, so a retry that succeeds always clears it.
+func (c claimed) changesErrorMessage(result batch.Result) bool {
 	if c.Trigger.Status != trigger.Ready || result.Failure == "" && len(result.Delivered) == 0 {
 		return false
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,14 +24,16 @@ import (
 	"github.com/google/uuid"
 
 	"containertriggers/infra/local/moto/mototest"
-	"containertriggers/shared/container"
-	"containertriggers/shared/invoke"
-	"containertriggers/shared/lifecycle"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/secret"
-	"containertriggers/shared/table"
-	"containertriggers/shared/target"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/aws/lifecycle"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/contract/secret"
+	"containertriggers/shared/dispatch/batch"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/domain/auth"
+	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/trigger"
 )
 
 // testBundle is the function on moto, with a trigger that has a queue, on a
@@ -101,7 +104,7 @@ func setup(tb testing.TB) *testBundle {
 	b.queueURL, b.queueARN = *created.QueueUrl, "arn:aws:sqs:us-east-1:123456789012:"+name
 	b.to = container.Container{
 		ID: uuid.NewString(), Region: "fr-par", Status: container.Ready, Tags: []string{}, Generation: 1,
-		Owner:          container.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
+		Owner:          auth.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
 		PublicEndpoint: server.URL, Privacy: container.Public, Timeout: time.Minute,
 	}
 	if err := b.targets.Containers.Create(context.Background(), b.to); err != nil {
@@ -116,7 +119,7 @@ func setup(tb testing.TB) *testBundle {
 	if err := b.targets.Triggers.Create(context.Background(), b.targets.Containers, b.trigger); err != nil {
 		tb.Fatal(err)
 	}
-	if err := b.targets.Triggers.Settle(context.Background(), b.trigger, "", time.Now()); err != nil {
+	if err := b.targets.Triggers.MarkObserved(context.Background(), b.trigger, "", time.Now()); err != nil {
 		tb.Fatal(err)
 	}
 	b.claim(0)
@@ -129,22 +132,22 @@ func (b *testBundle) fresh(cfg aws.Config) function {
 	db := dynamodb.NewFromConfig(cfg)
 	return function{
 		targets: &targets{
-			Finder: target.Finder{
-				Triggers:   table.Triggers{Client: db, Table: b.env["TRIGGERS_TABLE"]},
-				Containers: table.Containers{Client: db, Table: b.env["CONTAINERS_TABLE"]},
-				Sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: b.env["KMS_KEY_ID"]},
-				Now:        func() time.Time { return b.clock },
+			Resolver: resolve.Resolver{
+				Triggers:   store.Triggers{Client: db, Table: b.env["TRIGGERS_TABLE"]},
+				Containers: store.Containers{Client: db, Table: b.env["CONTAINERS_TABLE"]},
+				Tokens:     &resolve.Tokens{}, Sealer: seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: b.env["KMS_KEY_ID"]},
+				Now: func() time.Time { return b.clock },
 			},
-			claims: table.Claims{Client: db, Table: b.env["CLAIMS_TABLE"]}, known: map[string]claimed{},
+			claims: store.Claims{Client: db, Table: b.env["CLAIMS_TABLE"]}, cache: map[string]claimed{},
 		},
 		messages: b.queues, bus: lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: b.env["EVENT_BUS"]},
-		caller: invoke.New(invoke.Settings{AllowPrivate: true}),
+		client: invoke.New(invoke.Settings{AllowPrivate: true}),
 	}
 }
 
 func (b *testBundle) claim(maxReceives int) {
 	b.tb.Helper()
-	err := b.targets.claims.Claim(context.Background(), table.QueueClaim{
+	err := b.targets.claims.Claim(context.Background(), store.QueueClaim{
 		Queue: b.queueARN, TriggerID: b.trigger.ID, ContainerID: b.to.ID, QueueURL: b.queueURL, MaxReceives: maxReceives,
 	})
 	if err != nil {
@@ -205,7 +208,7 @@ func (b *testBundle) errorMessage() string {
 	return found.ErrorMessage
 }
 
-func TestExactlyTheFailedMessagesAreReportedAndPutOff(t *testing.T) {
+func TestHandle_ReportsAndDelaysOnlyTheFailedMessages(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.answer = func(w http.ResponseWriter, r *http.Request) {
@@ -227,7 +230,7 @@ func TestExactlyTheFailedMessagesAreReportedAndPutOff(t *testing.T) {
 	}
 }
 
-func TestAFailedMessageComesBackAfterItsBackoff(t *testing.T) {
+func TestHandle_FailedMessageReturnsAfterItsBackoff(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.answers(http.StatusInternalServerError)
@@ -252,7 +255,7 @@ func TestAFailedMessageComesBackAfterItsBackoff(t *testing.T) {
 	}
 }
 
-func TestTheRowIsReadOncePerBatchAndKeptForSeconds(t *testing.T) {
+func TestHandle_ReadsTheTriggerOnceAndReusesItForSeconds(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.deliver(b.batch(1, "1", "2", "3"))
@@ -263,14 +266,14 @@ func TestTheRowIsReadOncePerBatchAndKeptForSeconds(t *testing.T) {
 	if got := b.counter.reset(); len(got) != 0 {
 		t.Errorf("the second batch: %v", got)
 	}
-	b.clock = b.clock.Add(target.KeptFor)
+	b.clock = b.clock.Add(resolve.TTL)
 	b.deliver(b.batch(1, "6"))
 	if got := b.counter.reset(); got["GetItem"] != 1 || got["BatchGetItem"] != 1 || len(got) != 2 {
 		t.Errorf("seconds later: %v", got)
 	}
 }
 
-func TestErrorMessageFollowsTheCallsWithoutAWriteForEach(t *testing.T) {
+func TestHandle_WritesTheErrorMessageOnlyIfItChanges(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.answers(http.StatusInternalServerError)
@@ -290,7 +293,7 @@ func TestErrorMessageFollowsTheCallsWithoutAWriteForEach(t *testing.T) {
 
 	// Another environment noted a failure that this one does not know of: the
 	// message's success at a later try clears it all the same.
-	if err := b.targets.Triggers.NoteCall(t.Context(), b.trigger.ID, "the container answered 500"); err != nil {
+	if err := b.targets.Triggers.SetLastError(t.Context(), b.trigger.ID, "the container answered 500"); err != nil {
 		t.Fatal(err)
 	}
 	b.deliver(b.batch(2, "again"))
@@ -299,7 +302,7 @@ func TestErrorMessageFollowsTheCallsWithoutAWriteForEach(t *testing.T) {
 	}
 }
 
-func TestNothingIsDeliveredForATriggerThatIsGoneOrElsewhere(t *testing.T) {
+func TestHandle_DeliversNothingForATriggerThatLeftTheQueue(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*testBundle) error{
 		"being deleted": func(b *testBundle) error {
@@ -334,7 +337,7 @@ func TestNothingIsDeliveredForATriggerThatIsGoneOrElsewhere(t *testing.T) {
 		if err := change(b); err != nil {
 			t.Fatal(err)
 		}
-		b.clock = b.clock.Add(target.KeptFor)
+		b.clock = b.clock.Add(resolve.TTL)
 		b.called()
 		b.counter.reset()
 		if failed := b.deliver(b.batch(1, "m1", "m2")); !slices.Equal(failed, []string{"id-m1", "id-m2"}) {
@@ -343,13 +346,62 @@ func TestNothingIsDeliveredForATriggerThatIsGoneOrElsewhere(t *testing.T) {
 		if got := b.called(); len(got) > 0 {
 			t.Errorf("%s: the container got %v", name, got)
 		}
-		if got := b.counter.reset()["ChangeMessageVisibilityBatch"]; got > 0 {
-			t.Errorf("%s: the messages were made visible", name)
+		if got := b.counter.reset()["ChangeMessageVisibilityBatch"]; got != 1 {
+			t.Errorf("%s: the messages' visibility timeout was set %d times", name, got)
 		}
 	}
 }
 
-func TestANewDestinationIsFollowed(t *testing.T) {
+// recorded is an SQS that records how long messages are hidden.
+type recorded struct {
+	batch.API
+	url    string
+	hidden []int32
+	err    error
+}
+
+func (r *recorded) ChangeMessageVisibilityBatch(_ context.Context, input *sqs.ChangeMessageVisibilityBatchInput, _ ...func(*sqs.Options)) (*sqs.ChangeMessageVisibilityBatchOutput, error) {
+	r.url = *input.QueueUrl
+	for _, entry := range input.Entries {
+		r.hidden = append(r.hidden, entry.VisibilityTimeout)
+	}
+	return &sqs.ChangeMessageVisibilityBatchOutput{}, r.err
+}
+
+func TestHandle_GivesMessagesBackForAMinuteIfItCannotCall(t *testing.T) {
+	t.Parallel()
+	for name, disturb := range map[string]func(*testBundle){
+		"no trigger has the queue": func(b *testBundle) {
+			if _, err := b.targets.claims.Release(t.Context(), b.queueARN, b.trigger.ID); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a table cannot be read": func(b *testBundle) { b.targets.claims.Table = "missing" },
+	} {
+		b := setup(t)
+		disturb(b)
+		queue := &recorded{}
+		b.messages = queue
+		if failed := b.deliver(b.batch(1, "m1", "m2")); !slices.Equal(failed, []string{"id-m1", "id-m2"}) {
+			t.Errorf("%s: reported %v", name, failed)
+		}
+		if !slices.Equal(queue.hidden, []int32{60, 60}) || !strings.HasSuffix(b.queueURL, queue.url[strings.LastIndex(queue.url, "/"):]) {
+			t.Errorf("%s: %s hides them for %v s", name, queue.url, queue.hidden)
+		}
+		queue.hidden = nil
+		b.deliver(b.batch(9, "m"))
+		if len(queue.hidden) != 1 || queue.hidden[0] < 128 || queue.hidden[0] > 256 {
+			t.Errorf("%s: after 9 receives it is hidden for %v s", name, queue.hidden)
+		}
+		// All come back by their visibility timeout if SQS does not answer.
+		queue.err = errors.New("SQS is down")
+		if _, err := b.handle(t.Context(), b.batch(1, "m")); err == nil {
+			t.Errorf("%s: the failure of SQS is not told", name)
+		}
+	}
+}
+
+func TestHandle_FollowsAChangedDestination(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	paths := make(chan string, 2)
@@ -366,14 +418,14 @@ func TestANewDestinationIsFollowed(t *testing.T) {
 	if _, err := b.targets.Triggers.Update(t.Context(), current, updated); err != nil {
 		t.Fatal(err)
 	}
-	b.clock = b.clock.Add(target.KeptFor)
+	b.clock = b.clock.Add(resolve.TTL)
 	b.deliver(b.batch(1, "m"))
 	if first, second := <-paths, <-paths; first != "/" || second != "/new" {
 		t.Errorf("got %s and %s", first, second)
 	}
 }
 
-func TestTheTokenOfAPrivateContainerIsOpenedOnce(t *testing.T) {
+func TestHandle_OpensTheTokenOfAPrivateContainerOnce(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	tokens := make(chan string, 3)
@@ -389,11 +441,11 @@ func TestTheTokenOfAPrivateContainerIsOpenedOnce(t *testing.T) {
 		if _, err := b.targets.Containers.Update(t.Context(), old, b.to); err != nil {
 			t.Fatal(err)
 		}
-		b.clock = b.clock.Add(target.KeptFor)
+		b.clock = b.clock.Add(resolve.TTL)
 	}
 	private("first")
 	b.deliver(b.batch(1, "m"))
-	b.clock = b.clock.Add(target.KeptFor)
+	b.clock = b.clock.Add(resolve.TTL)
 	b.deliver(b.batch(1, "m"))
 	if got := b.counter.reset()["Decrypt"]; got != 1 {
 		t.Errorf("the token was opened %d times", got)
@@ -405,7 +457,7 @@ func TestTheTokenOfAPrivateContainerIsOpenedOnce(t *testing.T) {
 	}
 }
 
-func TestTheLastTryOfAMessageIsTold(t *testing.T) {
+func TestHandle_PutsAnEventIfTheLastAttemptFails(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.claim(3)
@@ -419,7 +471,7 @@ func TestTheLastTryOfAMessageIsTold(t *testing.T) {
 	}
 }
 
-func TestARunThatIsTooShortForTheContainerSaysWhatToDo(t *testing.T) {
+func TestHandle_ShortRunNamesTheVisibilityTimeoutToSet(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	release := make(chan struct{})
@@ -441,15 +493,16 @@ func TestARunThatIsTooShortForTheContainerSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestALookupThatFailsGivesTheBatchBack(t *testing.T) {
+func TestHandle_FailedLookupReturnsTheBatch(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	cfg := mototest.Config(t)
 	cfg.BaseEndpoint = aws.String("http://127.0.0.1:1")
 	cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	b.function = b.fresh(cfg)
-	if _, err := b.handle(t.Context(), b.batch(1, "m")); err == nil {
-		t.Error("the batch was answered")
+	response, err := b.handle(t.Context(), b.batch(1, "m"))
+	if err == nil && len(response.BatchItemFailures) != 1 {
+		t.Error("the message would be deleted")
 	}
 	if got := b.called(); len(got) > 0 {
 		t.Errorf("the container got %v", got)

@@ -1,5 +1,5 @@
-// Command dispatch-queue calls a container for the messages of a queue. It is
-// deployed twice, with a short and a long timeout.
+// Command dispatch-queue calls a container for the messages of a queue. The template
+// deploys it twice, with a short and a long timeout.
 package main
 
 import (
@@ -12,14 +12,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/caarlos0/env/v11"
 
-	"containertriggers/shared/awsconfig"
-	"containertriggers/shared/invoke"
-	"containertriggers/shared/lifecycle"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
-	"containertriggers/shared/target"
+	"containertriggers/shared/aws/lifecycle"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/platform/awsconfig"
 )
 
 type settings struct {
@@ -28,27 +27,28 @@ type settings struct {
 	ClaimsTable     string `env:"CLAIMS_TABLE,required,notEmpty"`
 	KMSKeyID        string `env:"KMS_KEY_ID,required,notEmpty"`
 	EventBus        string `env:"EVENT_BUS,required,notEmpty"`
-	AllowPrivate    bool   `env:"ALLOW_PRIVATE_ENDPOINTS" envDefault:"false"`
+	Outside         invoke.Settings
 }
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
-	s := env.Must(env.ParseAs[settings]())
+	s := awsconfig.Settings[settings]()
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)
 	lambda.Start(function{
 		targets: &targets{
-			Finder: target.Finder{
-				Triggers:   table.Triggers{Client: db, Table: s.TriggersTable},
-				Containers: table.Containers{Client: db, Table: s.ContainersTable},
+			Resolver: resolve.Resolver{
+				Triggers:   store.Triggers{Client: db, Table: s.TriggersTable},
+				Containers: store.Containers{Client: db, Table: s.ContainersTable},
 				Sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
+				Tokens:     &resolve.Tokens{},
 				Now:        time.Now,
 			},
-			claims: table.Claims{Client: db, Table: s.ClaimsTable},
-			known:  map[string]claimed{},
+			claims: store.Claims{Client: db, Table: s.ClaimsTable},
+			cache:  map[string]claimed{},
 		},
 		messages: sqs.NewFromConfig(cfg),
 		bus:      lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
-		caller:   invoke.New(invoke.Settings{AllowPrivate: s.AllowPrivate}),
+		client:   invoke.New(s.Outside),
 	}.handle)
 }

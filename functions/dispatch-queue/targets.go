@@ -6,57 +6,57 @@ import (
 	"fmt"
 	"sync"
 
-	"containertriggers/shared/table"
-	"containertriggers/shared/target"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/domain/trigger"
 )
 
-// errNoTarget says that a queue's messages are for nobody here.
+// errNoTarget is the error for a queue without a trigger.
 var errNoTarget = errors.New("no trigger has the queue")
 
-// claimed is the target of a queue's messages.
+// claimed is the target of a queue, with the queue's claim.
 type claimed struct {
-	*target.Target
-	claim table.QueueClaim
+	*resolve.Target
+	claim store.QueueClaim
 }
 
-// targets finds the targets of queues, and remembers each for a while.
+// targets resolves queues to targets, and caches them.
 type targets struct {
-	target.Finder
-	claims table.Claims
+	resolve.Resolver
+	claims store.Claims
 
 	mu    sync.Mutex
-	known map[string]claimed // by the queue's ARN
+	cache map[string]claimed // by the queue's ARN
 }
 
-// of gives the target of a queue. [errNoTarget] where the queue has no trigger, or
-// one that is being deleted or is on its way to another queue.
-func (t *targets) of(ctx context.Context, queueARN string) (claimed, error) {
+// get returns the target of a queue. It returns errNoTarget if the queue has no trigger,
+// or if its trigger is being deleted or moves to another queue.
+func (t *targets) get(ctx context.Context, queueARN string) (claimed, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	last := t.known[queueARN]
+	last := t.cache[queueARN]
 	if last.Fresh(t.Now()) {
 		return last, nil
 	}
-	delete(t.known, queueARN)
+	delete(t.cache, queueARN)
 	claim, err := t.claims.Queue(ctx, queueARN)
-	if errors.Is(err, table.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return claimed{}, errNoTarget
 	}
 	if err != nil {
 		return claimed{}, err
 	}
-	found, err := t.Find(ctx, claim.TriggerID, claim.ContainerID, last.Target)
+	found, err := t.Resolve(ctx, claim.TriggerID, claim.ContainerID)
 	switch {
-	case errors.Is(err, table.ErrNotFound):
-		return claimed{}, fmt.Errorf("%w: the trigger or its container is gone", errNoTarget)
+	case errors.Is(err, store.ErrNotFound):
+		return claimed{}, fmt.Errorf("%w: the trigger or its container does not exist", errNoTarget)
 	case err != nil:
 		return claimed{}, err
 	case found.Trigger.Status == trigger.Deleting:
 		return claimed{}, fmt.Errorf("%w: the trigger is being deleted", errNoTarget)
 	case found.Trigger.SQS == nil || found.Trigger.SQS.QueueURL != claim.QueueURL:
-		return claimed{}, fmt.Errorf("%w: the trigger is on its way to another queue", errNoTarget)
+		return claimed{}, fmt.Errorf("%w: the trigger moves to another queue", errNoTarget)
 	}
-	t.known[queueARN] = claimed{found, claim}
-	return t.known[queueARN], nil
+	t.cache[queueARN] = claimed{found, claim}
+	return t.cache[queueARN], nil
 }

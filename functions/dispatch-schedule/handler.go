@@ -11,198 +11,205 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
-	"golang.org/x/sync/errgroup"
 
-	"containertriggers/shared/container"
-	"containertriggers/shared/cron"
-	"containertriggers/shared/invoke"
-	"containertriggers/shared/lifecycle"
-	"containertriggers/shared/occurrence"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/secret"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/aws/lifecycle"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/trigger"
+	"containertriggers/shared/platform/metric"
 )
 
-// eventType is the CloudEvents type of what a cron trigger sends.
+// eventType is the CloudEvents type of a cron trigger's events.
 const eventType = "containertriggers.cron"
 
 const (
-	// attempts is how often one delivery calls the container. Lambda delivers an
-	// occurrence that failed again after one and two more minutes.
+	// attempts is the number of calls in one delivery. If all fail, Lambda delivers the
+	// occurrence again after one minute, and a third time after two more.
 	attempts = 3
-	// The pause before the second attempt, on average; the next is four times as
-	// long.
+	// firstPause is the average pause before the second attempt. Each further pause is
+	// four times as long.
 	firstPause = 500 * time.Millisecond
-	// longestPause bounds what a container may ask for with Retry-After.
+	// longestPause limits the pause that a container may request with Retry-After.
 	longestPause = 30 * time.Second
-	// recordTime is kept of the run to record the outcome.
+	// recordTime is reserved at the end of a run to record the outcome.
 	recordTime = 10 * time.Second
 )
 
 // function calls the container of a cron trigger for one occurrence.
 type function struct {
-	triggers    table.Triggers
-	containers  table.Containers
-	invocations table.Invocations
-	sealer      seal.Sealer
+	resolver    resolve.Resolver
+	invocations store.Invocations
 	bus         lifecycle.Bus
-	caller      *invoke.Caller
-	// maxDeliveries is how often Lambda delivers an occurrence before it puts it
-	// into the dead-letter queue.
+	client      *invoke.Client
+	// maxDeliveries is how often Lambda delivers an occurrence before it moves it to the
+	// dead-letter queue.
 	maxDeliveries int
-
-	now func() time.Time
-	// sleep waits, or gives up with the context.
+	// stack is the dimension of the metrics.
+	stack string
+	// sleep waits for a pause. It returns an error if the context ends first.
 	sleep func(context.Context, time.Duration) error
 }
 
-// handle delivers the occurrence that the event tells of. An error makes Lambda
-// deliver it again, and in the end keep it in the dead-letter queue.
+// handle delivers the occurrence in the event. If it returns an error, Lambda delivers
+// the occurrence again, and moves it to the dead-letter queue after the last delivery.
 func (f function) handle(ctx context.Context, event json.RawMessage) error {
-	due, err := occurrence.Parse(event)
+	due, err := trigger.ParseOccurrence(event)
 	if err != nil {
 		return err
 	}
-	// Lambda's own retries have the ID of the first try.
+	// Lambda's retries carry the request ID of the first delivery, so that a retry may take over
+	// the claim. Lambda may also deliver one event twice at the same time under one request ID
+	// (Developer Guide, "How Lambda handles errors and retries with asynchronous invocation").
+	// Both deliveries then call the container, which the promise of at least one call allows.
 	holder := "unknown"
 	if run, ok := lambdacontext.FromContext(ctx); ok {
 		holder = run.AwsRequestID
 	}
 	log := slog.With("trigger_id", due.TriggerID, "occurrence", due.Minute(), "request_id", holder)
 
-	now := f.now()
+	to, err := f.resolver.Lookup(ctx, due.TriggerID, due.ContainerID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		f.notCalled(ctx, log, "the trigger or its container does not exist")
+		return nil
+	case err != nil:
+		return err
+	case to.Trigger.Status == trigger.Deleting:
+		f.notCalled(ctx, log, "the trigger is being deleted")
+		return nil
+	case !due.Current(to.Trigger):
+		return f.refuse(ctx, log, to, due)
+	}
+	switch passes, err := due.Passes(); {
+	case err != nil:
+		return err
+	case !passes:
+		log.InfoContext(ctx, "nothing to do: the other day field does not match", "filter", due.Filter)
+		return nil
+	}
+
+	// The claim comes last. An outdated schedule must not claim the minute, because the
+	// current schedule may fire in the same minute.
+	now := f.resolver.Now()
 	until := now.Add(container.MaxTimeout)
 	if deadline, ok := ctx.Deadline(); ok {
 		until = deadline
 	}
-	var (
-		claims int
-		t      trigger.Trigger
-		to     container.Container
-	)
-	// Both at once: the call waits for one round trip.
-	reads, readCtx := errgroup.WithContext(ctx)
-	reads.Go(func() (err error) {
-		claims, err = f.invocations.Claim(readCtx, due.TriggerID, due.Minute(), holder, now, until)
-		return err
-	})
-	reads.Go(func() (err error) {
-		t, to, err = table.Lookup(readCtx, f.triggers.Client, f.triggers.Table, f.containers.Table, due.TriggerID, due.ContainerID)
-		return err
-	})
-	err = reads.Wait()
-	switch {
-	case errors.Is(err, table.ErrClaimed):
-		log.InfoContext(ctx, "nothing to do: the occurrence is delivered, or another is at it")
-		return nil
-	case errors.Is(err, table.ErrNotFound):
-		log.InfoContext(ctx, "nothing to do: the trigger or its container is gone")
-		return nil
-	case err != nil:
-		return err
-	}
-	if t.Status == trigger.Deleting || !stillDue(t, due) {
-		log.InfoContext(ctx, "nothing to do: the trigger was deleted or changed meanwhile")
+	claims, err := f.invocations.Claim(ctx, due.TriggerID, due.Minute(), holder, now, until)
+	if errors.Is(err, store.ErrClaimed) {
+		log.InfoContext(ctx, "nothing to do: the occurrence is delivered, or another delivery holds it")
 		return nil
 	}
-
-	report, err := f.deliver(ctx, t, to, due)
 	if err != nil {
 		return err
 	}
-	if report.Outcome == table.Failed && claims >= f.maxDeliveries {
-		report.Outcome = table.Exhausted
+	// Only a delivery that holds the claim needs the token, which may cost a call of KMS.
+	if err := f.resolver.Open(ctx, to); err != nil {
+		return err
 	}
-	return f.conclude(ctx, log, t, due, holder, report)
+
+	report := f.deliver(ctx, to, due)
+	if report.Outcome == store.Failed && claims >= f.maxDeliveries {
+		report.Outcome = store.Exhausted
+	}
+	return f.conclude(ctx, log, to, due, holder, report)
 }
 
-// stillDue says whether the trigger, as it is now, is due at the occurrence's
-// minute: one that was on its way while the schedule was changed is not sent.
-func stillDue(t trigger.Trigger, due occurrence.Occurrence) bool {
-	if t.Cron == nil {
-		return false
-	}
-	schedule, err := cron.Parse(t.Cron.Schedule)
-	if err != nil {
-		return false
-	}
-	zone, err := cron.LoadZone(t.Cron.Timezone)
-	return err == nil && schedule.Matches(due.ScheduledTime, zone)
+// notCalled logs and counts an occurrence that fired without a call.
+func (f function) notCalled(ctx context.Context, log *slog.Logger, reason string) {
+	log.WarnContext(ctx, "no call was made", "reason", reason)
+	metric.Count(ctx, "not called", f.stack, map[string]int{"NotCalled": 1})
 }
 
-// deliver calls the container until it takes the occurrence, the attempts are
-// used up or the run has no time for another. The error is not the container's.
-func (f function) deliver(ctx context.Context, t trigger.Trigger, to container.Container, due occurrence.Occurrence) (table.Report, error) {
-	var token secret.Text
-	if to.Privacy == container.Private {
-		var err error
-		if token, err = f.sealer.Open(ctx, container.Resource, to.ID, to.SealedToken); err != nil {
-			return table.Report{}, err
-		}
-	}
-	header := http.Header{}
-	for name, value := range t.Cron.Headers {
-		header.Add(name, value)
-	}
-	event := invoke.Event{
-		ID: due.TriggerID + "/" + due.Minute(), Type: eventType, Time: due.ScheduledTime,
-		Header: header, Body: []byte(t.Cron.Body),
-	}
+// propagation is how long EventBridge Scheduler may still fire a schedule that has
+// changed. It invokes within a minute of the scheduled time (User Guide, "Schedule
+// types").
+const propagation = time.Minute
 
-	// What is left of the run after this is for the records.
-	callCtx := ctx
+// refuse makes no call, because the schedule was made from other settings than the
+// trigger's. If reconcile had the time to renew the schedule, refuse sets the trigger's
+// error_message.
+func (f function) refuse(ctx context.Context, log *slog.Logger, to *resolve.Target, due trigger.Occurrence) error {
+	f.notCalled(ctx, log, "the schedule that fired was made from earlier settings")
+	if due.ScheduledTime.Before(to.Trigger.UpdatedAt.Add(propagation)) {
+		return nil
+	}
+	return to.SetLastError(ctx, f.resolver.Triggers,
+		"no call was made at "+due.Minute()+": the schedule in EventBridge Scheduler differs from the trigger's; the service replaces it within minutes")
+}
+
+// deliver calls the container until it accepts the occurrence, until the attempts are
+// used up, or until the run has no time for another attempt.
+func (f function) deliver(ctx context.Context, to *resolve.Target, due trigger.Occurrence) store.Report {
+	event := newEvent(to.Trigger, due)
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
-		callCtx, cancel = context.WithDeadline(ctx, deadline.Add(-recordTime))
+		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-recordTime))
 		defer cancel()
 	}
-	route := invoke.NewRoute(t, to, token)
-	report := table.Report{Outcome: table.Failed}
+	report := store.Report{Outcome: store.Failed}
 	pause := firstPause
 	for {
 		report.Attempts++
-		began := f.now()
-		err := f.caller.Call(callCtx, route, event)
-		report.Latency = f.now().Sub(began)
+		began := f.resolver.Now()
+		err := to.Call(ctx, f.client, event)
+		report.Latency = f.resolver.Now().Sub(began)
 		if err == nil {
-			report.Outcome, report.Message = table.Delivered, ""
-			return report, nil
+			report.Outcome, report.Message = store.Delivered, ""
+			return report
 		}
 		report.Message = err.Error()
 
-		wait := time.Duration(rand.Int64N(int64(2 * pause)))
+		wait := rand.N(2 * pause)
 		if failure, ok := errors.AsType[*invoke.Failure](err); ok {
 			wait = min(max(wait, failure.RetryAfter), longestPause)
 		}
 		pause *= 4
-		// One that used up all its time would hold the run for as long again, of which
-		// there are not many; Lambda's next delivery tries it.
-		if report.Attempts == attempts || report.Latency >= to.Timeout || f.sleep(callCtx, wait) != nil {
-			return report, nil
+		// A call that timed out occupied one of the few concurrent runs for a long time,
+		// so Lambda's next delivery retries it.
+		if report.Attempts == attempts || report.Latency >= to.Container.Timeout || f.sleep(ctx, wait) != nil {
+			return report
 		}
 	}
 }
 
-// conclude records how the delivery went, and tells the trigger's owner.
-func (f function) conclude(ctx context.Context, log *slog.Logger, t trigger.Trigger, due occurrence.Occurrence, holder string, report table.Report) error {
-	var failures []error
-	if report.Message != t.ErrorMessage {
-		failures = append(failures, f.triggers.NoteCall(ctx, t.ID, report.Message))
+// newEvent returns the event of an occurrence. It omits the headers that belong to the
+// connection.
+func newEvent(t trigger.Trigger, due trigger.Occurrence) invoke.Event {
+	header := http.Header{}
+	for name, value := range t.Cron.Headers {
+		if !invoke.OfConnection(name) {
+			header.Add(name, value)
+		}
 	}
-	if report.Outcome == table.Exhausted {
-		failures = append(failures, f.bus.InvocationFailed(ctx, t, due.ScheduledTime, report.Message))
+	return invoke.Event{
+		ID: due.EventID(), Type: eventType, Time: due.ScheduledTime,
+		Header: header, Body: []byte(t.Cron.Body),
+	}
+}
+
+// conclude records the outcome of a delivery, and updates the trigger's error_message if
+// the outcome changes it. It returns an error if the container did not accept the
+// occurrence.
+func (f function) conclude(ctx context.Context, log *slog.Logger, to *resolve.Target, due trigger.Occurrence, holder string, report store.Report) error {
+	var failures []error
+	if report.Message != to.ErrorMessage() {
+		failures = append(failures, to.SetLastError(ctx, f.resolver.Triggers, report.Message))
+	}
+	if report.Outcome == store.Exhausted {
+		failures = append(failures, f.bus.InvocationFailed(ctx, to.Trigger, due.ScheduledTime, report.Message))
 	}
 	failures = append(failures, f.invocations.Record(ctx, due.TriggerID, due.Minute(), holder, report))
 	if err := errors.Join(failures...); err != nil {
-		// The call was made; delivering again for the record's sake would make
-		// another one.
+		// Returning an error would make Lambda call the container again.
 		log.ErrorContext(ctx, "recording the outcome failed", "outcome", report.Outcome, "error", err)
 	}
 	log.InfoContext(ctx, "called the container", "outcome", report.Outcome, "attempts", report.Attempts,
 		"latency_ms", report.Latency.Milliseconds(), "message", report.Message)
-	if report.Outcome != table.Delivered {
-		return fmt.Errorf("trigger %s at %s: %s", t.ID, due.Minute(), report.Message)
+	if report.Outcome != store.Delivered {
+		return fmt.Errorf("trigger %s at %s: %s", due.TriggerID, due.Minute(), report.Message)
 	}
 	return nil
 }

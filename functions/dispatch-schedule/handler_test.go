@@ -21,13 +21,14 @@ import (
 	"github.com/google/uuid"
 
 	"containertriggers/infra/local/moto/mototest"
-	"containertriggers/shared/container"
-	"containertriggers/shared/invoke"
-	"containertriggers/shared/lifecycle"
-	"containertriggers/shared/occurrence"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/aws/lifecycle"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/domain/auth"
+	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/trigger"
 )
 
 // due is a minute at which "* * * * *" and "0 10 * * *" are due.
@@ -54,15 +55,18 @@ func setup(t *testing.T, answers ...int) *testBundle {
 	db := dynamodb.NewFromConfig(cfg)
 	b := &testBundle{t: t, answers: answers, clock: due.Add(time.Second), headers: make(chan http.Header, 100)}
 	b.function = function{
-		triggers:    table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
-		containers:  table.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
-		invocations: table.Invocations{Client: db, Table: env["INVOCATIONS_TABLE"]},
-		sealer:      seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]},
+		resolver: resolve.Resolver{
+			Triggers:   store.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
+			Containers: store.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
+			Sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]},
+			Now:        func() time.Time { return b.clock },
+		},
+		invocations: store.Invocations{Client: db, Table: env["INVOCATIONS_TABLE"]},
 		bus:         lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: env["EVENT_BUS"]},
-		caller:      invoke.New(invoke.Settings{AllowPrivate: true}),
+		client:      invoke.New(invoke.Settings{AllowPrivate: true}),
 
 		maxDeliveries: 3,
-		now:           func() time.Time { return b.clock },
+		stack:         "a-stack",
 		sleep:         func(ctx context.Context, _ time.Duration) error { return ctx.Err() },
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -80,10 +84,10 @@ func setup(t *testing.T, answers ...int) *testBundle {
 
 	b.to = container.Container{
 		ID: uuid.NewString(), Region: "fr-par", Status: container.Ready, Tags: []string{}, Generation: 1,
-		Owner:          container.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
+		Owner:          auth.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
 		PublicEndpoint: server.URL, Privacy: container.Public, Timeout: time.Minute,
 	}
-	if err := b.containers.Create(t.Context(), b.to); err != nil {
+	if err := b.resolver.Containers.Create(t.Context(), b.to); err != nil {
 		t.Fatal(err)
 	}
 	body := fmt.Sprintf(`{"name":"n","container_id":%q,"cron_config":{"schedule":"0 10 * * *"}}`, b.to.ID)
@@ -92,20 +96,71 @@ func setup(t *testing.T, answers ...int) *testBundle {
 		t.Fatal(err)
 	}
 	created.Owner = b.to.Owner
-	if err := b.triggers.Create(t.Context(), b.containers, created); err != nil {
+	if err := b.resolver.Triggers.Create(t.Context(), b.resolver.Containers, created); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.triggers.Settle(t.Context(), created, "", due.Add(-time.Hour)); err != nil {
+	if err := b.resolver.Triggers.MarkObserved(t.Context(), created, "", due.Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	b.trigger = created
 	return b
 }
 
-// deliver runs the function as Lambda does, under a request ID.
+// fire returns what the trigger's schedule sends when it is due, as reconcile made
+// it from the trigger as it is now.
+func (b *testBundle) fire() trigger.Occurrence {
+	b.t.Helper()
+	current, err := b.resolver.Triggers.Get(b.t.Context(), b.trigger.ID)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return trigger.Occurrence{
+		TriggerID: current.ID, ContainerID: b.to.ID, ScheduledTime: due,
+		Schedule: current.Cron.Schedule, Timezone: current.Cron.Timezone,
+	}
+}
+
+// patch updates the trigger a second before the occurrence is due.
+func (b *testBundle) patch(body string) {
+	b.t.Helper()
+	current, err := b.resolver.Triggers.Get(b.t.Context(), b.trigger.ID)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	updated, _, err := current.Update([]byte(body), due.Add(-time.Second))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.resolver.Triggers.Update(b.t.Context(), current, updated); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// settle makes the trigger ready.
+func (b *testBundle) settle(now time.Time) {
+	b.t.Helper()
+	current, err := b.resolver.Triggers.Get(b.t.Context(), b.trigger.ID)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.resolver.Triggers.MarkObserved(b.t.Context(), current, "", now); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// deliver delivers the trigger's occurrence under a request ID.
 func (b *testBundle) deliver(requestID string) error {
 	b.t.Helper()
-	event, err := json.Marshal(occurrence.Occurrence{TriggerID: b.trigger.ID, ContainerID: b.to.ID, ScheduledTime: due})
+	return b.deliverOccurrence(requestID, trigger.Occurrence{
+		TriggerID: b.trigger.ID, ContainerID: b.to.ID, ScheduledTime: due,
+		Schedule: b.trigger.Cron.Schedule, Timezone: b.trigger.Cron.Timezone,
+	})
+}
+
+// deliverOccurrence runs the function as Lambda does.
+func (b *testBundle) deliverOccurrence(requestID string, o trigger.Occurrence) error {
+	b.t.Helper()
+	event, err := json.Marshal(o)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -123,14 +178,14 @@ func (b *testBundle) expectCalls(want int64) {
 
 func (b *testBundle) message() string {
 	b.t.Helper()
-	found, err := b.triggers.Get(b.t.Context(), b.trigger.ID)
+	found, err := b.resolver.Triggers.Get(b.t.Context(), b.trigger.ID)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	return found.ErrorMessage
 }
 
-func TestOccurrenceThatIsDeliveredManyTimesIsOneCall(t *testing.T) {
+func TestHandle_CallsOnceForAnOccurrenceDeliveredManyTimes(t *testing.T) {
 	t.Parallel()
 	b := setup(t, http.StatusOK)
 	var group sync.WaitGroup
@@ -150,7 +205,7 @@ func TestOccurrenceThatIsDeliveredManyTimesIsOneCall(t *testing.T) {
 	b.expectCalls(1)
 }
 
-func TestFailedCallIsTriedAgainWithTheSameID(t *testing.T) {
+func TestHandle_RetriesAFailedCallWithTheSameID(t *testing.T) {
 	t.Parallel()
 	b := setup(t, 500, 404, 200)
 	if err := b.deliver("run"); err != nil {
@@ -169,7 +224,7 @@ func TestFailedCallIsTriedAgainWithTheSameID(t *testing.T) {
 	}
 }
 
-func TestOccurrenceIsGivenUpAfterTheLastDeliveryAndCanBeReplayed(t *testing.T) {
+func TestHandle_GivesUpAfterTheLastDeliveryAndAcceptsAReplay(t *testing.T) {
 	t.Parallel()
 	b := setup(t, http.StatusBadGateway)
 	for delivery := int64(1); delivery <= 3; delivery++ {
@@ -199,10 +254,10 @@ func TestOccurrenceIsGivenUpAfterTheLastDeliveryAndCanBeReplayed(t *testing.T) {
 }
 
 // A container that does not answer must not hold a run for as long as it is tried.
-func TestACallThatTookAllItsTimeIsLeftToTheNextDelivery(t *testing.T) {
+func TestHandle_LeavesACallThatTimedOutToTheNextDelivery(t *testing.T) {
 	t.Parallel()
 	b := setup(t, http.StatusGatewayTimeout)
-	b.now = func() time.Time {
+	b.resolver.Now = func() time.Time {
 		b.clock = b.clock.Add(b.to.Timeout)
 		return b.clock
 	}
@@ -212,7 +267,7 @@ func TestACallThatTookAllItsTimeIsLeftToTheNextDelivery(t *testing.T) {
 	b.expectCalls(1)
 }
 
-func TestClaimOfACrashedRunIsTakenOver(t *testing.T) {
+func TestHandle_TakesOverTheClaimOfACrashedRun(t *testing.T) {
 	t.Parallel()
 	b := setup(t, http.StatusOK)
 	minute := due.Format(time.RFC3339)
@@ -239,40 +294,30 @@ func TestClaimOfACrashedRunIsTakenOver(t *testing.T) {
 	again.expectCalls(1)
 }
 
-func TestNoCallIsMadeForWhatIsNotWantedAnyMore(t *testing.T) {
+func TestHandle_MakesNoCallForAnOutdatedOccurrence(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(b *testBundle){
 		"another schedule": func(b *testBundle) {
-			current, err := b.triggers.Get(t.Context(), b.trigger.ID)
-			if err != nil {
-				t.Fatal(err)
-			}
-			updated, _, err := current.Update([]byte(`{"cron_config":{"schedule":"1 10 * * *"}}`), due)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := b.triggers.Update(t.Context(), current, updated); err != nil {
-				t.Fatal(err)
-			}
+			b.patch(`{"cron_config":{"schedule":"1 10 * * *"}}`)
 		},
 		"being deleted": func(b *testBundle) {
-			if _, err := b.triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
+			if _, err := b.resolver.Triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"deleted": func(b *testBundle) {
-			if _, err := b.triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
+			if _, err := b.resolver.Triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
 				t.Fatal(err)
 			}
-			if err := b.triggers.Remove(t.Context(), b.trigger.ID); err != nil {
+			if err := b.resolver.Triggers.Remove(t.Context(), b.trigger.ID); err != nil {
 				t.Fatal(err)
 			}
 		},
 		"without a container": func(b *testBundle) {
-			if _, err := b.containers.MarkDeleting(t.Context(), b.to.ID); err != nil {
+			if _, err := b.resolver.Containers.MarkDeleting(t.Context(), b.to.ID); err != nil {
 				t.Fatal(err)
 			}
-			if err := b.containers.Remove(t.Context(), b.to.ID); err != nil {
+			if err := b.resolver.Containers.Remove(t.Context(), b.to.ID); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -289,20 +334,21 @@ func TestNoCallIsMadeForWhatIsNotWantedAnyMore(t *testing.T) {
 	}
 }
 
-func TestEventThatIsNoOccurrenceIsAnError(t *testing.T) {
+func TestHandle_RefusesAnEventThatIsNoOccurrence(t *testing.T) {
 	t.Parallel()
 	b := setup(t, http.StatusOK)
 	id := uuid.NewString()
 	for _, event := range []string{``, `[]`, `{}`, `{"trigger_id":"x","container_id":"` + id + `","scheduled_time":"2026-11-23T10:00:00Z"}`,
 		`{"trigger_id":"` + id + `","container_id":"` + id + `"}`,
+		`{"trigger_id":"` + id + `","container_id":"` + id + `","scheduled_time":"2026-11-23T10:00:00Z","filter":"day"}`,
 		`{"trigger_id":"` + id + `","container_id":"` + id + `","scheduled_time":"<aws.scheduler.scheduled-time>"}`} {
-		if err := b.handle(t.Context(), json.RawMessage(event)); err == nil || !strings.Contains(err.Error(), "reading an occurrence") {
+		if err := b.handle(t.Context(), json.RawMessage(event)); err == nil || !strings.Contains(err.Error(), "parsing an occurrence") {
 			t.Errorf("%s: got %v", event, err)
 		}
 	}
 }
 
-func TestOutcomeIsRecorded(t *testing.T) {
+func TestHandle_RecordsTheOutcome(t *testing.T) {
 	t.Parallel()
 	b := setup(t, http.StatusTeapot)
 	if err := b.deliver("run"); err == nil {

@@ -1,9 +1,7 @@
-// Command dispatch-schedule calls a container when a schedule of a cron trigger
-// is due.
+// Command dispatch-schedule calls a container when a schedule of a cron trigger fires.
 package main
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"time"
@@ -12,13 +10,14 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/caarlos0/env/v11"
 
-	"containertriggers/shared/awsconfig"
-	"containertriggers/shared/invoke"
-	"containertriggers/shared/lifecycle"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
+	"containertriggers/shared/aws/lifecycle"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/platform/backoff"
 )
 
 type settings struct {
@@ -28,34 +27,28 @@ type settings struct {
 	KMSKeyID         string `env:"KMS_KEY_ID,required,notEmpty"`
 	EventBus         string `env:"EVENT_BUS,required,notEmpty"`
 	MaxDeliveries    int    `env:"MAX_DELIVERIES,required"`
-	AllowPrivate     bool   `env:"ALLOW_PRIVATE_ENDPOINTS" envDefault:"false"`
+	Stack            string `env:"STACK,required,notEmpty"`
+	Outside          invoke.Settings
 }
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
-	s := env.Must(env.ParseAs[settings]())
+	s := awsconfig.Settings[settings]()
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)
 	lambda.Start(function{
-		triggers:      table.Triggers{Client: db, Table: s.TriggersTable},
-		containers:    table.Containers{Client: db, Table: s.ContainersTable},
-		invocations:   table.Invocations{Client: db, Table: s.InvocationsTable},
-		sealer:        seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
+		resolver: resolve.Resolver{
+			Triggers:   store.Triggers{Client: db, Table: s.TriggersTable},
+			Containers: store.Containers{Client: db, Table: s.ContainersTable},
+			Sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
+			Tokens:     &resolve.Tokens{},
+			Now:        time.Now,
+		},
+		invocations:   store.Invocations{Client: db, Table: s.InvocationsTable},
 		bus:           lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
-		caller:        invoke.New(invoke.Settings{AllowPrivate: s.AllowPrivate}),
+		client:        invoke.New(s.Outside),
 		maxDeliveries: s.MaxDeliveries,
-		now:           time.Now,
-		sleep:         sleep,
+		stack:         s.Stack,
+		sleep:         backoff.Sleep,
 	}.handle)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }

@@ -1,15 +1,15 @@
-// Command list-container answers a page of the containers that the caller may read.
+// Command list-container returns a page of the containers that the caller may read.
 package main
 
 import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"containertriggers/shared/container"
-	"containertriggers/shared/httpapi"
-	"containertriggers/shared/listing"
-	"containertriggers/shared/operation"
-	"containertriggers/shared/table"
+	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/api/resource"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/listing"
 )
 
 type settings struct {
@@ -19,7 +19,7 @@ type settings struct {
 
 func main() {
 	httpapi.Start(func(s settings, _ aws.Config, db *dynamodb.Client) httpapi.Operation[listing.Query] {
-		kind := operation.Kind[container.Container]{Name: container.Resource, Table: table.Containers{Client: db, Table: s.ContainersTable}}
-		return kind.List("containers", listing.Containers)
+		handlers := resource.Handlers[container.Container]{Name: container.Resource, Store: store.Containers{Client: db, Table: s.ContainersTable}}
+		return handlers.List("containers", listing.Containers)
 	})
 }

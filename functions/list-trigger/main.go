@@ -1,15 +1,15 @@
-// Command list-trigger answers a page of the triggers that the caller may read.
+// Command list-trigger returns a page of the triggers that the caller may read.
 package main
 
 import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"containertriggers/shared/httpapi"
-	"containertriggers/shared/listing"
-	"containertriggers/shared/operation"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/api/resource"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/listing"
+	"containertriggers/shared/domain/trigger"
 )
 
 type settings struct {
@@ -19,7 +19,7 @@ type settings struct {
 
 func main() {
 	httpapi.Start(func(s settings, _ aws.Config, db *dynamodb.Client) httpapi.Operation[listing.Query] {
-		kind := operation.Kind[trigger.Trigger]{Name: trigger.Resource, Table: table.Triggers{Client: db, Table: s.TriggersTable}}
-		return kind.List("triggers", listing.Triggers)
+		handlers := resource.Handlers[trigger.Trigger]{Name: trigger.Resource, Store: store.Triggers{Client: db, Table: s.TriggersTable}}
+		return handlers.List("triggers", listing.Triggers)
 	})
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,48 +13,80 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"golang.org/x/sync/errgroup"
 
-	"containertriggers/shared/awserr"
-	"containertriggers/shared/lifecycle"
-	"containertriggers/shared/mapping"
-	"containertriggers/shared/provision"
-	"containertriggers/shared/queue"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/aws/eventsource"
+	"containertriggers/shared/aws/lifecycle"
+	"containertriggers/shared/aws/queue"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/cron"
+	"containertriggers/shared/domain/trigger"
+	"containertriggers/shared/platform/awserr"
+	"containertriggers/shared/source"
 )
 
-// atOnce bounds how many rows of a batch are worked on at the same time.
+// atOnce is the largest number of rows of a batch that are reconciled at the same time.
 const atOnce = 16
 
-// provisioner makes one kind of source match its triggers. Both calls may be
-// repeated, and completed after an interruption.
-type provisioner interface {
+// reconciler makes one kind of source match its triggers. Both methods are idempotent
+// and complete an earlier call that was interrupted.
+type reconciler interface {
 	Apply(context.Context, trigger.Trigger) error
 	Remove(context.Context, trigger.Trigger) error
 }
 
-// function makes the world match the rows of the Triggers and Containers tables.
-// It is told of changes by the tables' streams, in order and at least once, but
-// always goes by the row as it is now.
+// function makes sources match the rows of the Triggers, Containers and Namespaces
+// tables. The tables' streams deliver each change at least once and in order. function
+// always reads the current row, not the one in the record.
 type function struct {
-	triggers     table.Triggers
-	containers   table.Containers
-	provisioners map[trigger.Source]provisioner
-	bus          lifecycle.Bus
-	now          func() time.Time
+	triggers    store.Triggers
+	containers  store.Containers
+	namespaces  store.Namespaces
+	reconcilers map[trigger.Source]reconciler
+	// queues may change event source mappings. The reconcilers of stream records may not.
+	queues  source.Queues
+	changes changes
+	bus     lifecycle.Bus
+	now     func() time.Time
 }
 
-func newFunction(sources provision.Sources, triggers table.Triggers, containers table.Containers, bus lifecycle.Bus, now func() time.Time) function {
+func newFunction(sources source.Sources, triggers store.Triggers, containers store.Containers, namespaces store.Namespaces, bus lifecycle.Bus, changes changes, now func() time.Time) function {
+	unmapping := sources.Queues
+	unmapping.Mappings.Client = nil
 	return function{
-		triggers: triggers, containers: containers, bus: bus, now: now,
-		provisioners: map[trigger.Source]provisioner{
-			trigger.SourceCron: sources.Schedules, trigger.SourceSQS: sources.Queues, trigger.SourceNATS: sources.Relayed,
+		triggers: triggers, containers: containers, namespaces: namespaces, bus: bus, now: now,
+		reconcilers: map[trigger.Source]reconciler{
+			trigger.SourceCron: sources.Schedules, trigger.SourceSQS: unmapping, trigger.SourceNATS: sources.Relay,
 		},
+		queues: sources.Queues, changes: changes,
 	}
 }
 
-// handle works on a batch of stream records. What may succeed later goes back
-// to the stream, which retries it with a growing delay.
-func (f function) handle(ctx context.Context, batch events.DynamoDBEvent) (events.DynamoDBEventResponse, error) {
+// handle reconciles a batch of stream records, or a batch of messages about mappings.
+func (f function) handle(ctx context.Context, event json.RawMessage) (any, error) {
+	var batch struct {
+		Records []struct {
+			EventSource string `json:"eventSource"`
+		}
+	}
+	if err := json.Unmarshal(event, &batch); err != nil {
+		return nil, fmt.Errorf("reading an event: %w", err)
+	}
+	if len(batch.Records) > 0 && batch.Records[0].EventSource == "aws:sqs" {
+		var messages events.SQSEvent
+		if err := json.Unmarshal(event, &messages); err != nil {
+			return nil, fmt.Errorf("reading messages: %w", err)
+		}
+		return f.handleMessages(ctx, messages), nil
+	}
+	var records events.DynamoDBEvent
+	if err := json.Unmarshal(event, &records); err != nil {
+		return nil, fmt.Errorf("reading stream records: %w", err)
+	}
+	return f.handleRecords(ctx, records)
+}
+
+// handleRecords reconciles a batch of stream records. It returns the records that failed and
+// may succeed later. The stream delivers these again, after a growing delay.
+func (f function) handleRecords(ctx context.Context, batch events.DynamoDBEvent) (events.DynamoDBEventResponse, error) {
 	var (
 		group  errgroup.Group
 		mu     sync.Mutex
@@ -63,23 +96,23 @@ func (f function) handle(ctx context.Context, batch events.DynamoDBEvent) (event
 	for _, records := range byRow(batch.Records) {
 		group.Go(func() error {
 			for _, record := range records {
-				if err := f.follow(ctx, record); err != nil {
-					slog.WarnContext(ctx, "giving a record back to the stream", "id", id(record), "error", err)
+				if err := f.handleRecord(ctx, record); err != nil {
+					slog.WarnContext(ctx, "the stream retries a record", "id", id(record), "error", err)
 					mu.Lock()
 					defer mu.Unlock()
 					failed = append(failed, events.DynamoDBBatchItemFailure{ItemIdentifier: record.Change.SequenceNumber})
-					return nil // what comes after it for this row waits
+					return nil // the row's later records wait for this one
 				}
 			}
 			return nil
 		})
 	}
-	// In statements of their own: what failed is known when all is done.
+	// The failures are complete only after Wait, so it needs a statement of its own.
 	err := group.Wait()
 	return events.DynamoDBEventResponse{BatchItemFailures: failed}, err
 }
 
-// byRow groups records by the row they are about, in order.
+// byRow groups records by their row, in order.
 func byRow(records []events.DynamoDBEventRecord) map[string][]events.DynamoDBEventRecord {
 	rows := map[string][]events.DynamoDBEventRecord{}
 	for _, record := range records {
@@ -93,28 +126,38 @@ func id(record events.DynamoDBEventRecord) string {
 	return record.Change.Keys["id"].String()
 }
 
-// follow works on one record. The error is one that may not come again.
-func (f function) follow(ctx context.Context, record events.DynamoDBEventRecord) error {
-	if streamOf(record, f.containers.Table) {
-		return f.followContainer(ctx, record)
+// handleRecord reconciles the row of one record. It returns an error if a retry may help.
+func (f function) handleRecord(ctx context.Context, record events.DynamoDBEventRecord) error {
+	switch {
+	case streamOf(record, f.namespaces.Table):
+		return f.handleNamespace(ctx, record)
+	case streamOf(record, f.containers.Table):
+		return f.handleContainer(ctx, record)
+	default:
+		return f.handleTrigger(ctx, record)
 	}
-	return f.followTrigger(ctx, record)
 }
 
-// streamOf says whether a record is from the table's stream, whose ARN is
+// streamOf reports whether a record is from the table's stream. A stream's ARN has the form
 // arn:aws:dynamodb:region:account:table/name/stream/label.
 func streamOf(record events.DynamoDBEventRecord, tableName string) bool {
 	return strings.Contains(record.EventSourceArn, ":table/"+tableName+"/")
 }
 
-func (f function) followTrigger(ctx context.Context, record events.DynamoDBEventRecord) error {
+// handleTrigger announces a trigger's status, and reconciles the trigger if its source does
+// not match it.
+func (f function) handleTrigger(ctx context.Context, record events.DynamoDBEventRecord) error {
 	if err := f.announce(ctx, record); err != nil {
 		return err
 	}
 	if record.Change.NewImage == nil {
-		return nil
+		removed, err := store.TriggerFromImage(record.Change.OldImage)
+		if err != nil {
+			return err
+		}
+		return f.triggerRemoved(ctx, removed)
 	}
-	image, err := table.TriggerFromImage(record.Change.NewImage)
+	image, err := store.TriggerFromImage(record.Change.NewImage)
 	if err != nil {
 		return err
 	}
@@ -122,23 +165,31 @@ func (f function) followTrigger(ctx context.Context, record events.DynamoDBEvent
 		return nil
 	}
 	current, err := f.triggers.Get(ctx, image.ID)
-	if errors.Is(err, table.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return f.reconcile(ctx, current)
+	err = f.reconcile(ctx, current, f.reconcilers[current.Source()])
+	switch {
+	case errors.Is(err, eventsource.ErrPending):
+		return f.changes.send(ctx, current.ID)
+	case errors.Is(err, source.ErrHandedOver):
+		logPending(ctx, current, err)
+		return nil
+	}
+	return err
 }
 
-// reconcile makes the world match one row.
-func (f function) reconcile(ctx context.Context, t trigger.Trigger) error {
-	source := f.provisioners[t.Source()]
+// reconcile makes a trigger's source match its row, and records the result in the row. If
+// the trigger is being deleted, it removes the source and the row. It returns
+// eventsource.ErrPending if a mapping must be changed and cannot be changed now, and
+// source.ErrHandedOver if the relay sets the status.
+func (f function) reconcile(ctx context.Context, t trigger.Trigger, r reconciler) error {
 	switch {
 	case t.Status == trigger.Deleting:
-		if err := source.Remove(ctx, t); pending(err) {
-			return f.leave(ctx, t, err)
-		} else if err != nil {
+		if err := r.Remove(ctx, t); err != nil {
 			return err
 		}
 		return f.triggers.Remove(ctx, t.ID)
@@ -146,59 +197,54 @@ func (f function) reconcile(ctx context.Context, t trigger.Trigger) error {
 		return nil
 	}
 
-	err := source.Apply(ctx, t)
+	err := r.Apply(ctx, t)
 	switch {
-	case pending(err):
-		return f.leave(ctx, t, err)
-	case awserr.Transient(err):
+	case errors.Is(err, eventsource.ErrPending), errors.Is(err, source.ErrHandedOver), awserr.Transient(err):
 		return err
 	case err != nil:
-		slog.WarnContext(ctx, "provisioning failed", "trigger_id", t.ID, "generation", t.Generation, "error", err)
+		slog.WarnContext(ctx, "setting up the source failed", "trigger_id", t.ID, "generation", t.Generation, "error", err)
 	}
-	if err := f.triggers.Settle(ctx, t, reason(err), f.now()); !errors.Is(err, table.ErrSuperseded) {
+	if err := f.triggers.MarkObserved(ctx, t, reason(err), f.now()); !errors.Is(err, store.ErrSuperseded) {
 		return err
 	}
 	return nil // the newer generation has a record of its own
 }
 
-// pending says that it is not reconcile which waits for what comes next.
-func pending(err error) bool {
-	return errors.Is(err, mapping.ErrPending) || errors.Is(err, provision.ErrRelays)
+// logPending logs that a trigger keeps its transient status. Waiting for the source here
+// would block the stream.
+func logPending(ctx context.Context, t trigger.Trigger, err error) {
+	slog.InfoContext(ctx, "the trigger keeps its status for now", "trigger_id", t.ID, "status", t.Status, "generation", t.Generation, "reason", err)
 }
 
-// leave leaves a trigger as it is, in its transient status: what others take their
-// time with would keep the stream waiting. The relay settles the row itself, and
-// what AWS is at sweep opens again.
-func (function) leave(ctx context.Context, t trigger.Trigger, err error) error {
-	slog.InfoContext(ctx, "left for now", "trigger_id", t.ID, "generation", t.Generation, "reason", err)
-	return nil
-}
-
-// reason is why a source could not be set up, in the user's words; "" where it
-// was. What AWS refuses the service itself is its operator's to repair, and names
-// what is none of the user's business.
+// reason returns the error message of a source that could not be set up, or "" if err is
+// nil. If AWS refuses a request of the service, the message gives no details of the
+// deployment, because only the operator can repair the cause.
 func reason(err error) string {
 	if problem, ok := errors.AsType[*queue.Problem](err); ok {
 		return problem.Message
 	}
+	if problem, ok := errors.AsType[*cron.Error](err); ok {
+		return "cron_config is not valid: " + problem.Error()
+	}
 	if err != nil {
-		return "the source could not be set up: AWS refuses it to the service, whose log says why; its operator must repair that"
+		return "the source could not be set up because of a service configuration error; contact the operator"
 	}
 	return ""
 }
 
-// announce puts the lifecycle event of a record, if it is one. Taking the events
-// from the stream means that none is lost and none tells of what did not happen.
+// announce sends a lifecycle event if a record changes the trigger's status or deletes the
+// trigger. Because the records cause these events, no status change is missed, and other
+// changes send none.
 func (f function) announce(ctx context.Context, record events.DynamoDBEventRecord) error {
 	before, after := record.Change.OldImage, record.Change.NewImage
 	if after == nil {
-		removed, err := table.TriggerFromImage(before)
+		removed, err := store.TriggerFromImage(before)
 		if err != nil {
 			return err
 		}
 		return f.bus.Deleted(ctx, removed)
 	}
-	settled, err := table.TriggerFromImage(after)
+	settled, err := store.TriggerFromImage(after)
 	if err != nil {
 		return err
 	}
@@ -206,36 +252,4 @@ func (f function) announce(ctx context.Context, record events.DynamoDBEventRecor
 		return nil
 	}
 	return f.bus.StatusChanged(ctx, settled)
-}
-
-// followContainer deletes the triggers of a container that is being deleted, and
-// then the container. While there are triggers the record goes back to the
-// stream: the cascade goes on where it was, whatever happens to this run.
-func (f function) followContainer(ctx context.Context, record events.DynamoDBEventRecord) error {
-	if record.Change.NewImage == nil || record.Change.NewImage["status"].String() != string(trigger.Deleting) {
-		return nil
-	}
-	container := id(record)
-	triggers, err := f.triggers.OfContainer(ctx, container)
-	if err != nil {
-		return err
-	}
-	if len(triggers) == 0 {
-		return f.containers.Remove(ctx, container)
-	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	for _, triggerID := range triggers {
-		group.Go(func() error {
-			_, err := f.triggers.MarkDeleting(groupCtx, triggerID)
-			if errors.Is(err, table.ErrNotFound) {
-				return nil
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return fmt.Errorf("container %s still has %d triggers, which are being deleted", container, len(triggers))
 }

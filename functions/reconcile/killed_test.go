@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-
-	"containertriggers/infra/local/moto/mototest"
 )
 
 // breaking is an HTTP client that breaks one of the AWS calls that go through it:
@@ -44,7 +42,7 @@ type pass struct {
 	want    string
 }
 
-func TestKilledReconcileConvergesOnSchedules(t *testing.T) {
+func TestReconcile_KilledAtAnyCallConvergesOnSchedules(t *testing.T) {
 	t.Parallel()
 	killed(t, map[string]pass{
 		"create": {
@@ -54,7 +52,7 @@ func TestKilledReconcileConvergesOnSchedules(t *testing.T) {
 		"update": {
 			func(b *testBundle) string {
 				id := b.create(union).ID
-				b.followRow(id)
+				b.handleRow(id)
 				b.update(id, `{"cron_config":{"schedule":"0 5 * * *"}}`)
 				return id
 			},
@@ -63,7 +61,7 @@ func TestKilledReconcileConvergesOnSchedules(t *testing.T) {
 		"delete": {
 			func(b *testBundle) string {
 				id := b.create(union).ID
-				b.followRow(id)
+				b.handleRow(id)
 				b.markDeleting(id)
 				return id
 			},
@@ -90,34 +88,42 @@ func killed(t *testing.T, passes map[string]pass) {
 	for name, pass := range passes {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := setup(t)
-			broken := 0
+			on := guarded(t)
+			b := setupOn(t, on)
+			calls := 0
 			for _, after := range []bool{false, true} {
 				for at := 1; ; at++ {
 					id := pass.prepare(b)
 					record := b.record(id, nil, b.image(b.triggers.Table, id))
 					client := &breaking{at: at, after: after}
-					cfg := mototest.Config(t)
+					cfg := on.Copy()
 					cfg.HTTPClient = client
 					cfg.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
-					gaveBack := newBundle(t, cfg).follow(record)
+					broken := newBundle(t, cfg)
+					broken.changes.url = b.changes.url
+					gaveBack := broken.handleRecords(record)
+					keptMessages := broken.handleMessages()
 					if client.count < at {
 						b.expect(id, pass.want) // nothing was broken any more
 						break
 					}
-					if gaveBack == 0 {
-						t.Errorf("call %d (after: %t) failed and the record was not given back", at, after)
+					if gaveBack+keptMessages == 0 {
+						t.Errorf("call %d (after: %t) failed, and neither the record nor a message was given back", at, after)
 					}
-					broken++
-					// As the stream does, while moto itself fails under the other tests' load.
-					for tries := 1; b.follow(record) > 0 && tries < streamTries; tries++ {
+					calls++
+					// As the stream and the queue do, while moto itself fails under the other tests'
+					// load.
+					for tries := 1; gaveBack > 0 && tries < streamTries; tries++ {
+						gaveBack = b.handleRecords(record)
+					}
+					for tries := 1; b.handleMessages() > 0 && tries < streamTries; tries++ {
 					}
 					b.expect(id, pass.want)
 				}
 			}
-			t.Logf("broke %d calls", broken)
-			if broken < 6 {
-				t.Errorf("only %d calls were broken", broken)
+			t.Logf("broke %d calls", calls)
+			if calls < 6 {
+				t.Errorf("only %d calls were broken", calls)
 			}
 		})
 	}

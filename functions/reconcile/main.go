@@ -1,5 +1,5 @@
-// Command reconcile makes schedules and other sources match what the API
-// functions wrote down.
+// Command reconcile makes the sources of triggers match the triggers' rows, which the API
+// functions write. It also completes deletions of containers and namespaces.
 package main
 
 import (
@@ -11,33 +11,39 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
-	"github.com/caarlos0/env/v11"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"containertriggers/shared/awsconfig"
-	"containertriggers/shared/lifecycle"
-	"containertriggers/shared/provision"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
+	"containertriggers/shared/aws/eventsource"
+	"containertriggers/shared/aws/lifecycle"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/source"
 )
 
 type settings struct {
-	provision.Settings
+	source.Settings
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
+	NamespacesTable string `env:"NAMESPACES_TABLE,required,notEmpty"`
 	EventBus        string `env:"EVENT_BUS,required,notEmpty"`
 	KMSKeyID        string `env:"KMS_KEY_ID,required,notEmpty"`
+	MappingChanges  string `env:"MAPPING_CHANGES_URL,required,notEmpty"`
 }
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
-	s := env.Must(env.ParseAs[settings]())
+	s := awsconfig.Settings[settings]()
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)
-	sources, err := provision.New(s.Settings, cfg, db, seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID})
+	pace := &eventsource.Pace{Interval: eventsource.RunInterval}
+	sources, err := source.New(s.Settings, cfg, db, seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID}, pace)
 	if err != nil {
-		panic(err) // Lambda tells it as the reason why the function did not start
+		awsconfig.Fatal(err)
 	}
 	lambda.Start(newFunction(
-		sources, table.Triggers{Client: db, Table: s.TriggersTable}, table.Containers{Client: db, Table: s.ContainersTable},
-		lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus}, time.Now,
+		sources, store.Triggers{Client: db, Table: s.TriggersTable}, store.Containers{Client: db, Table: s.ContainersTable},
+		store.Namespaces{Client: db, Table: s.NamespacesTable},
+		lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
+		changes{client: sqs.NewFromConfig(cfg), url: s.MappingChanges, pace: pace}, time.Now,
 	).handle)
 }

@@ -3,18 +3,22 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
 
+	"containertriggers/infra/local/guard/guardtest"
 	"containertriggers/infra/local/moto/mototest"
-	"containertriggers/shared/secret"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/contract/secret"
+	"containertriggers/shared/domain/trigger"
 )
 
 // createQueue makes a queue of that name, and gives its URL.
@@ -78,11 +82,11 @@ func (b *testBundle) mapped(arn string) int {
 	return len(page.EventSourceMappings)
 }
 
-func TestKilledReconcileConvergesOnQueues(t *testing.T) {
+func TestReconcile_KilledAtAnyCallConvergesOnQueues(t *testing.T) {
 	t.Parallel()
 	ready := func(b *testBundle) string {
 		id := b.createSQS(b.createQueue("old-" + uuid.NewString()))
-		b.followRow(id)
+		b.handleRow(id)
 		b.expect(id, `old mapped 1; ready "" settled true`)
 		return id
 	}
@@ -110,33 +114,33 @@ func TestKilledReconcileConvergesOnQueues(t *testing.T) {
 	})
 }
 
-func TestWhoWaitsForAQueueIsOpenedWhenItIsLetGo(t *testing.T) {
+func TestReconcile_RequeuesTheWaitingTriggerOnceTheQueueIsFree(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	url := b.createQueue("queue-" + uuid.NewString())
 	first, second := b.createSQS(url), b.createSQS(url)
-	b.followRow(first)
-	b.followRow(second)
+	b.handleRow(first)
+	b.handleRow(second)
 	if waits := b.get(second); waits.Status != trigger.Error || !strings.Contains(waits.ErrorMessage, first) || !waits.Settled() {
 		t.Errorf("got %s %q", waits.Status, waits.ErrorMessage)
 	}
 	b.markDeleting(first)
-	b.followRow(first)
+	b.handleRow(first)
 	if b.get(second).Settled() {
 		t.Error("the trigger that waits was not opened")
 	}
-	b.followRow(second)
+	b.handleRow(second)
 	b.expect(second, `queue mapped 1; ready "" settled true`)
 }
 
-func TestAnUpdateThatDoesNotWorkLeavesNothingSetUp(t *testing.T) {
+func TestReconcile_FailedUpdateUnmapsTheOldQueue(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	old := "old-" + uuid.NewString()
 	id := b.createSQS(b.createQueue(old))
-	b.followRow(id)
+	b.handleRow(id)
 	b.update(id, `{"sqs_config":{"queue_url":"`+b.endpoint+`/123456789012/missing"}}`)
-	b.followRow(id)
+	b.handleRow(id)
 	if got := b.world(id); !strings.HasPrefix(got, `error "there is no queue`) || !strings.HasSuffix(got, "settled true") {
 		t.Errorf("got %s", got)
 	}
@@ -145,45 +149,78 @@ func TestAnUpdateThatDoesNotWorkLeavesNothingSetUp(t *testing.T) {
 	}
 }
 
-func TestAMappingThatTakesItsTimeLeavesTheStreamAlone(t *testing.T) {
+func TestReconcile_StreamRecordsMakeNoCallAboutMappings(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	cfg := guarded(t)
+	b, calls := setupOn(t, cfg), &lambdaCalls{}
+	cfg.HTTPClient = calls
+	counted := newBundle(t, cfg)
+	counted.container, counted.changes.url = b.container, b.changes.url
 	url := b.createQueue("queue-" + uuid.NewString())
 	id := b.createSQS(url)
-	impatient := b.sources
-	impatient.Mappings.Patience = -time.Second
-	b.provisioners[trigger.SourceSQS] = impatient
-	if b.followRow(id) != 0 {
+	record := func() events.DynamoDBEventRecord { return b.record(id, nil, b.image(b.triggers.Table, id)) }
+	if failed := counted.handleRecords(record()); failed != 0 {
 		t.Error("the record was given back")
 	}
-	if got := b.get(id); got.Status != trigger.Creating || got.Settled() {
-		t.Errorf("got %s, settled %t", got.Status, got.Settled())
+	if got := b.get(id); got.Status != trigger.Creating || got.Settled() || calls.count.Load() != 0 {
+		t.Errorf("got %s, settled %t, after %d calls to Lambda", got.Status, got.Settled(), calls.count.Load())
 	}
-	if err := b.triggers.Reopen(t.Context(), id, time.Now()); err != nil {
-		t.Fatal(err)
+	if failed := counted.handleMessages(); failed != 0 || calls.count.Load() != 1 {
+		t.Errorf("%d messages were given back, after %d calls to Lambda", failed, calls.count.Load())
 	}
-	b.provisioners[trigger.SourceSQS] = b.sources
-	b.followRow(id)
 	b.expect(id, `queue mapped 1; ready "" settled true`)
 
 	b.markDeleting(id)
-	b.provisioners[trigger.SourceSQS] = impatient
-	if b.followRow(id) != 0 {
-		t.Error("the record was given back")
+	if counted.handleRecords(record()) != 0 || calls.count.Load() != 1 {
+		t.Errorf("the record was given back, or reached Lambda: %d calls", calls.count.Load())
 	}
-	if got := b.get(id); got.Status != trigger.Deleting {
-		t.Errorf("got %s", got.Status)
+	// While Lambda may still read the queue for this trigger, nobody else may have it.
+	if got := b.heldQueues(id); b.get(id).Status != trigger.Deleting || len(got) != 1 {
+		t.Errorf("the queue was released before its mapping: %v", got)
 	}
-	// While Lambda may still deliver for this trigger, nobody else may have the queue.
-	if got := b.heldQueues(id); len(got) != 1 {
-		t.Errorf("the queue was let go before its mapping: %v", got)
+	if failed := counted.handleMessages(); failed != 0 || calls.count.Load() != 2 {
+		t.Errorf("%d messages were given back, after %d calls to Lambda", failed, calls.count.Load())
 	}
-	b.provisioners[trigger.SourceSQS] = b.sources
-	b.followRow(id)
 	b.expect(id, "no row")
 }
 
-func TestASecretThatCannotBeOpenedIsNotTold(t *testing.T) {
+// lambdaCalls is an HTTP client that counts the calls to Lambda.
+type lambdaCalls struct{ count atomic.Int64 }
+
+func (c *lambdaCalls) Do(request *http.Request) (*http.Response, error) {
+	if strings.Contains(request.Header.Get("Authorization"), "/lambda/") {
+		c.count.Add(1)
+	}
+	return http.DefaultClient.Do(request)
+}
+
+func TestReconcile_MessageComesBackWhileLambdaIsBusyWithTheMapping(t *testing.T) {
+	t.Parallel()
+	g, cfg := guardtest.Start(t)
+	g.SetMappingTime(time.Hour)
+	b := setupOn(t, cfg)
+	id := b.createSQS(b.createQueue("queue-" + uuid.NewString()))
+	if b.handleRow(id) != 0 {
+		t.Error("the trigger was given back")
+	}
+	// It is ready, although Lambda does not poll the queue yet.
+	b.expect(id, `queue mapped 1; ready "" settled true`)
+
+	b.markDeleting(id)
+	if b.handleRow(id) != 1 || b.handleMessages() != 1 {
+		t.Error("the deletion was not given back while Lambda refused it")
+	}
+	if got := b.heldQueues(id); b.get(id).Status != trigger.Deleting || len(got) != 1 {
+		t.Errorf("the queue was released before its mapping: %v", got)
+	}
+	g.EndChanges()
+	if b.handleMessages() != 0 {
+		t.Error("the deletion was given back again")
+	}
+	b.expect(id, "no row")
+}
+
+func TestReconcile_NeverRevealsASecretThatDoesNotOpen(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	id := b.createSQS(b.createQueue("queue-" + uuid.NewString()))
@@ -197,7 +234,7 @@ func TestASecretThatCannotBeOpenedIsNotTold(t *testing.T) {
 	if _, err := b.triggers.Update(t.Context(), current, updated); err != nil {
 		t.Fatal(err)
 	}
-	b.followRow(id)
+	b.handleRow(id)
 	if got := b.get(id); got.Status != trigger.Error || got.ErrorMessage == "" || strings.Contains(got.ErrorMessage, "of another") {
 		t.Errorf("got %s %q", got.Status, got.ErrorMessage)
 	}
@@ -206,17 +243,17 @@ func TestASecretThatCannotBeOpenedIsNotTold(t *testing.T) {
 	}
 }
 
-func TestTheClaimOfATriggerThatIsGoneIsNotNamed(t *testing.T) {
+func TestReconcile_DoesNotNameADeletedTriggerThatHoldsTheQueue(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	name := "queue-" + uuid.NewString()
 	url, arn := b.createQueue(name), "arn:aws:sqs:us-east-1:123456789012:"+name
 	gone := uuid.NewString()
-	if err := b.sources.Claims.Claim(t.Context(), table.QueueClaim{Queue: arn, TriggerID: gone, ContainerID: gone, QueueURL: url}); err != nil {
+	if err := b.sources.Claims.Claim(t.Context(), store.QueueClaim{Queue: arn, TriggerID: gone, ContainerID: gone, QueueURL: url}); err != nil {
 		t.Fatal(err)
 	}
 	id := b.createSQS(url)
-	b.followRow(id)
+	b.handleRow(id)
 	if got := b.get(id).ErrorMessage; !strings.Contains(got, "another trigger") || strings.Contains(got, gone) {
 		t.Errorf("got %q", got)
 	}

@@ -2,36 +2,24 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"sync"
+	"errors"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"containertriggers/shared/relay"
-	"containertriggers/shared/shard"
+	"containertriggers/shared/relay/shard"
 )
 
-// function runs a shard of the relay for as long as Lambda lets it.
-type function struct {
-	relay *relay.Relay
-	// stop is closed when Lambda ends the process; running is what has to end
-	// before it may.
-	stop    chan struct{}
-	running *sync.WaitGroup
-}
+// function runs the relay of one shard until Lambda's timeout is near.
+type function struct{ relay *relay.Relay }
 
-func (f function) handle(ctx context.Context, start shard.Start) error {
+// handle runs the relay of the shard that the event names. It returns when the run has
+// drained, or with an error if the event names no shard.
+func (f function) handle(ctx context.Context, start shard.StartEvent) error {
 	run, ok := lambdacontext.FromContext(ctx)
 	if !ok || start.Shard == "" {
-		return fmt.Errorf("the event must name a shard")
+		return errors.New("the event must name a shard")
 	}
-	f.running.Add(1)
-	defer f.running.Done()
-	return f.relay.Run(ctx, start.Shard, run.AwsRequestID, f.stop)
-}
-
-// end has the run drain, and returns when it has.
-func (f function) end() {
-	close(f.stop)
-	f.running.Wait()
+	// Nothing stops the run early: Lambda shuts an environment down only between invocations.
+	return f.relay.Run(ctx, start.Shard, run.AwsRequestID, nil)
 }

@@ -1,30 +1,29 @@
-// Command relay holds the subscriptions of triggers for whose source AWS has no
-// event source mapping.
+// Command relay subscribes to the sources for which AWS has no event source mapping, and
+// calls containers for their messages.
 package main
 
 import (
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/caarlos0/env/v11"
 
-	"containertriggers/shared/awsconfig"
-	"containertriggers/shared/invoke"
-	"containertriggers/shared/queue"
+	"containertriggers/shared/aws/queue"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/platform/awsconfig"
 	"containertriggers/shared/relay"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
-	"containertriggers/shared/target"
 )
 
 type settings struct {
+	Stack           string `env:"STACK,required,notEmpty"`
 	TriggersTable   string `env:"TRIGGERS_TABLE,required,notEmpty"`
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
 	ClaimsTable     string `env:"CLAIMS_TABLE,required,notEmpty"`
@@ -32,42 +31,52 @@ type settings struct {
 	DeadLettersURL  string `env:"DEAD_LETTERS_URL,required,notEmpty"`
 	DeadLettersARN  string `env:"DEAD_LETTERS_ARN,required,notEmpty"`
 	Concurrency     int    `env:"RELAY_CONCURRENCY,required"`
-	AllowPrivate    bool   `env:"ALLOW_PRIVATE_ENDPOINTS" envDefault:"false"`
-	Emulator        string `env:"AWS_ENDPOINT_URL"`
+	MemoryMB        int64  `env:"AWS_LAMBDA_FUNCTION_MEMORY_SIZE,required"`
+	Outside         invoke.Settings
 }
 
-// gcPercent lets the heap, of some megabytes, grow more than usual between
-// collections: a good part of a message's cost is garbage.
-const gcPercent = 150
+const (
+	// gcPercent lets the heap grow more than usual between collections. The heap has only a
+	// few megabytes, and garbage collection is a good part of a message's cost.
+	gcPercent = 150
+	// limitPercent is the part of the function's memory at which garbage collection makes
+	// every effort. Lambda ends a process that exceeds its memory. The rest is for memory
+	// that the Go runtime does not manage.
+	limitPercent = 85
+	// messagesPercent is the part of the function's memory that messages may use.
+	messagesPercent = 50
+	// awsConnections is the maximum number of connections to each of DynamoDB, KMS and SQS.
+	awsConnections = 24
+)
 
 func main() {
-	debug.SetGCPercent(gcPercent)
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
-	s := env.Must(env.ParseAs[settings]())
-	home, err := queue.HomeOf(s.DeadLettersARN, s.Emulator)
+	s := awsconfig.Settings[settings]()
+	debug.SetGCPercent(gcPercent)
+	memory := s.MemoryMB << 20
+	debug.SetMemoryLimit(memory * limitPercent / 100)
+	home, err := queue.HomeOf(s.DeadLettersARN, s.Outside.Emulator)
 	if err != nil {
-		panic(err) // Lambda tells it as the reason why the function did not start
+		awsconfig.Fatal(err)
 	}
 	cfg := awsconfig.FromEnvironment()
+	awsconfig.LimitConnections(&cfg, awsConnections)
 	db := dynamodb.NewFromConfig(cfg)
-	outside := invoke.Settings{AllowPrivate: s.AllowPrivate}
 	f := function{
 		relay: &relay.Relay{
-			Finder: target.Finder{
-				Triggers:   table.Triggers{Client: db, Table: s.TriggersTable},
-				Containers: table.Containers{Client: db, Table: s.ContainersTable},
+			Resolver: resolve.Resolver{
+				Triggers:   store.Triggers{Client: db, Table: s.TriggersTable},
+				Containers: store.Containers{Client: db, Table: s.ContainersTable},
 				Sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
+				Tokens:     &resolve.Tokens{},
 				Now:        time.Now,
 			},
-			Claims: table.Claims{Client: db, Table: s.ClaimsTable},
-			Caller: invoke.New(outside), Dialer: invoke.Dialer(outside), Home: home,
-			Dead:        relay.DeadLetters{Client: sqs.NewFromConfig(cfg), URL: s.DeadLettersURL},
-			Concurrency: s.Concurrency,
+			Leases:    store.Leases{Client: db, Table: s.ClaimsTable},
+			Positions: store.Positions{Client: db, Table: s.ClaimsTable},
+			Caller:    invoke.New(s.Outside), Dialer: invoke.Dialer(s.Outside), Home: home,
+			DeadLetters: relay.DeadLetters{Client: sqs.NewFromConfig(cfg), URL: s.DeadLettersURL},
+			Concurrency: s.Concurrency, Stack: s.Stack, Memory: memory * messagesPercent / 100,
 		},
-		stop: make(chan struct{}), running: &sync.WaitGroup{},
 	}
-	lambda.StartWithOptions(f.handle, lambda.WithEnableSIGTERM(func() {
-		f.end()
-		os.Exit(0)
-	}))
+	lambda.Start(f.handle)
 }

@@ -5,93 +5,114 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"maps"
 	"time"
 
-	"containertriggers/shared/metric"
-	"containertriggers/shared/provision"
-	"containertriggers/shared/table"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/platform/metric"
+	"containertriggers/shared/source"
 )
 
-// function finds what reconcile cannot: nobody tells it that a schedule was deleted
-// by hand, that its own change was given up, or that the user has repaired a
-// queue. What it finds goes back to reconcile, but for orphans, which it removes.
-//
-// It also is the relay's watchdog: it starts a relay for each shard that has
-// triggers and wants one.
+// function finds drift and orphans that no event reports, such as a schedule that an
+// operator deleted, a change that reconcile gave up, or a queue that its owner has
+// repaired. It requeues triggers for reconcile and removes orphans.
 type function struct {
-	triggers   table.Triggers
-	containers table.Containers
-	claims     table.Claims
-	sources    provision.Sources
+	triggers   store.Triggers
+	containers store.Containers
+	namespaces store.Namespaces
+	claims     store.Claims
+	bookmarks  store.Bookmarks
+	sources    source.Sources
 	// stack is the dimension of the metrics.
-	stack string
-	now   func() time.Time
+	stack    string
+	scanTime time.Duration
+	now      func() time.Time
 }
 
-func newFunction(sources provision.Sources, containers table.Containers, stack string, now func() time.Time) function {
-	return function{triggers: sources.Queues.Triggers, containers: containers, claims: sources.Queues.Claims, sources: sources, stack: stack, now: now}
+func newFunction(sources source.Sources, containers store.Containers, namespaces store.Namespaces, stack string, now func() time.Time) function {
+	claims := sources.Queues.Claims
+	return function{
+		triggers: sources.Queues.Triggers, containers: containers, namespaces: namespaces, claims: claims,
+		bookmarks: store.Bookmarks(claims), // one table has both
+		sources:   sources, stack: stack, scanTime: scanTime, now: now,
+	}
 }
 
+// scanTime is how long the scans of a run may take. The rest of its minute is for recording
+// the progress.
+const scanTime = 45 * time.Second
+
+// bookmark is the name of the row with the progress of the scans.
+const bookmark = "sweep"
+
+// handle runs all scans. It returns their errors, and counts the finds as metrics. Each scan
+// continues where its last run stopped. A scan may use an equal share of the time that is
+// left, so that none keeps the others from running.
 func (f function) handle(ctx context.Context) error {
 	s := &sweep{function: f, found: map[string]int{}}
 	for _, kind := range kinds {
-		s.found[kind] = 0 // so that an alarm sees it end
+		s.found[kind] = 0 // an alarm ends only with a value below its threshold
 	}
-	failures := []error{f.watch(ctx)}
-	for _, w := range s.walks() {
-		if err := s.walk(ctx, w); err != nil {
-			// The others are none the worse for it.
-			failures = append(failures, fmt.Errorf("looking for %s: %w", w.name, err))
-		}
+	began, err := f.bookmarks.Get(ctx, bookmark)
+	if err != nil {
+		return err
+	}
+	s.progress = maps.Clone(began)
+	if s.progress == nil {
+		s.progress = map[string]string{}
+	}
+	failures := s.runAll(ctx, s.scans())
+	if !maps.Equal(s.progress, began) {
+		failures = append(failures, f.bookmarks.Set(ctx, bookmark, s.progress))
 	}
 	metric.Count(ctx, "swept", f.stack, s.found)
 	return errors.Join(failures...)
 }
 
-// watch starts the relays that are wanted.
-func (f function) watch(ctx context.Context) error {
-	var failures []error
-	for i := range f.sources.Relayed.Shards {
-		of := strconv.Itoa(i)
-		some, err := f.triggers.OnRelay(ctx, of, 1)
-		if err == nil && len(some) > 0 {
-			err = f.sources.Relayed.Starter.Start(ctx, of)
+// runAll continues all scans and returns their errors. A scan does not depend on the others.
+func (s *sweep) runAll(ctx context.Context, scans []scan) (failures []error) {
+	end := time.Now().Add(s.scanTime)
+	for i, each := range scans {
+		share, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(len(scans)-i))
+		if err := s.run(share, each); err != nil {
+			failures = append(failures, fmt.Errorf("scanning for %s: %w", each.name, err))
 		}
-		failures = append(failures, err)
+		cancel()
 	}
-	return errors.Join(failures...)
+	return failures
 }
 
-// walk takes up a walk where the last run left it, and goes on for as many pages
-// as one run may.
-func (s *sweep) walk(ctx context.Context, w walk) error {
-	bookmark := "sweep/" + w.name
-	began, err := s.claims.Bookmark(ctx, bookmark)
-	if err != nil {
-		return err
-	}
-	after := began
+// run continues a scan. It stops at the end, after the pages of one run, or when ctx ends.
+func (s *sweep) run(ctx context.Context, each scan) error {
 	var failure error
-	for range w.pages {
-		next, err := w.page(ctx, after)
-		if err != nil {
-			// The page's other finds were dealt with. Where it cannot even be read, as
-			// with a token that has expired, the next run begins anew.
-			failure = errors.Join(failure, err)
+	for range each.pages {
+		next, err := each.page(ctx, s.progress[each.name])
+		if ctx.Err() != nil {
+			slog.WarnContext(ctx, "a scan used up its time; the next run repeats its last page", "scan", each.name, "after", s.progress[each.name])
+			return failure
 		}
-		if after = next; after == "" {
+		// If some finds of the page fail, the others are handled. If the page cannot be read,
+		// for example because its token has expired, next is "" and the scan starts anew.
+		failure = errors.Join(failure, err)
+		s.setProgress(each.name, next)
+		if next == "" {
 			break
 		}
-	}
-	if after != began {
-		failure = errors.Join(failure, s.claims.SetBookmark(ctx, bookmark, after))
 	}
 	return failure
 }
 
-// note counts a find and tells of it.
-func (s *sweep) note(ctx context.Context, kind, id string) {
+// setProgress records the key after which a scan continues. If it is "", the scan starts anew.
+func (s *sweep) setProgress(scan, after string) {
+	if after == "" {
+		delete(s.progress, scan)
+	} else {
+		s.progress[scan] = after
+	}
+}
+
+// record counts and logs a find.
+func (s *sweep) record(ctx context.Context, kind, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.found[kind]++

@@ -2,14 +2,18 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	streamtypes "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -19,11 +23,12 @@ import (
 	"github.com/google/uuid"
 
 	"containertriggers/infra/local/moto/mototest"
-	"containertriggers/shared/container"
-	"containertriggers/shared/mapping"
-	"containertriggers/shared/provision/provisiontest"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/infra/local/provisiontest"
+	"containertriggers/shared/aws/eventsource"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/namespace"
+	"containertriggers/shared/domain/trigger"
 )
 
 // The tests here run one after another: a sweep deals with what it finds,
@@ -39,10 +44,10 @@ type testBundle struct {
 func setup(t *testing.T) *testBundle {
 	t.Helper()
 	cfg := mototest.Config(t)
-	containers := table.Containers{Client: dynamodb.NewFromConfig(cfg), Table: mototest.Environment(t, "sweep")["CONTAINERS_TABLE"]}
+	containers := store.Containers{Client: dynamodb.NewFromConfig(cfg), Table: mototest.Environment(t, "sweep")["CONTAINERS_TABLE"]}
 	sources := provisiontest.Sources(t, cfg)
-	sources.Queues.Mappings.Pause = time.Millisecond
-	b := &testBundle{function: newFunction(sources, containers, "test", time.Now), t: t, on: container.Container{
+	namespaces := store.Namespaces{Client: containers.Client, Table: mototest.Environment(t, "sweep")["NAMESPACES_TABLE"]}
+	b := &testBundle{function: newFunction(sources, containers, namespaces, "test", time.Now), t: t, on: container.Container{
 		ID: uuid.NewString(), Region: "fr-par", Status: container.Ready, Tags: []string{}, Generation: 1,
 	}}
 	if err := containers.Create(t.Context(), b.on); err != nil {
@@ -77,7 +82,7 @@ func (b *testBundle) create(config string, age time.Duration, outcome trigger.St
 	case trigger.Error:
 		message = "broken"
 	}
-	if err := b.triggers.Settle(b.t.Context(), created, message, time.Now().Add(-age)); err != nil {
+	if err := b.triggers.MarkObserved(b.t.Context(), created, message, time.Now().Add(-age)); err != nil {
 		b.t.Fatal(err)
 	}
 	return created
@@ -119,7 +124,7 @@ func (b *testBundle) onQueue() (config, arn string) {
 func (b *testBundle) sweep() {
 	b.t.Helper()
 	f := b.function
-	f.sources.Relayed.Shards = 0
+	f.sources.Relay.Shards = 0
 	if err := f.handle(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
@@ -158,7 +163,7 @@ func (b *testBundle) schedules(id string) int {
 	return len(page.Schedules)
 }
 
-func TestWhatIsNotDoneIsOpenedAgain(t *testing.T) {
+func TestSweep_RequeuesFailedAndStuckTriggers(t *testing.T) {
 	b := setup(t)
 	b.ready(daily)
 	failed := b.create(daily, 0, trigger.Error)
@@ -178,7 +183,34 @@ func TestWhatIsNotDoneIsOpenedAgain(t *testing.T) {
 	}
 }
 
-func TestTheLongerATriggerHasFailedTheLongerItWaits(t *testing.T) {
+func TestSweep_LeavesATriggerThatWasDeletedJustNowToReconcile(t *testing.T) {
+	b := setup(t)
+	tr := b.create(daily, time.Hour, trigger.Ready) // long unchanged
+	if _, err := b.triggers.MarkDeleting(t.Context(), tr.ID); err != nil {
+		t.Fatal(err)
+	}
+	for after := ""; ; {
+		page, next, err := b.triggers.Unfinished(t.Context(), after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(page, func(u store.Unfinished) bool { return u.ID == tr.ID })
+		if i < 0 && next != "" {
+			after = next
+			continue
+		}
+		if i < 0 {
+			t.Fatal("it is not among the unfinished ones")
+		}
+		now := time.Now()
+		if due(page[i], now.Add(time.Second)) || !due(page[i], now.Add(gracePeriod)) {
+			t.Errorf("after a second it is due: %t; after %s: %t", due(page[i], now.Add(time.Second)), gracePeriod, due(page[i], now.Add(gracePeriod)))
+		}
+		return
+	}
+}
+
+func TestDue_WaitsLongerTheLongerATriggerHasFailed(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for _, test := range []struct {
@@ -196,14 +228,14 @@ func TestTheLongerATriggerHasFailedTheLongerItWaits(t *testing.T) {
 		{trigger.Error, 100 * time.Hour, 9 * time.Minute, false},
 		{trigger.Error, 100 * time.Hour, 10 * time.Minute, true},
 	} {
-		row := table.Unfinished{Trigger: trigger.Trigger{Status: test.status, UpdatedAt: now.Add(-test.since)}, ReopenedAt: now.Add(-test.tried)}
+		row := store.Unfinished{Status: test.status, UpdatedAt: now.Add(-test.since), ReopenedAt: now.Add(-test.tried)}
 		if got := due(row, now); got != test.want {
 			t.Errorf("%+v: got %t", test, got)
 		}
 	}
 }
 
-func TestSchedulesThatSomebodyChangedAreMadeAnew(t *testing.T) {
+func TestSweep_RequeuesTriggersWithDriftedSchedules(t *testing.T) {
 	b := setup(t)
 	client, group := b.sources.Schedules.Client, &b.sources.Schedules.Group
 	both := `"cron_config":{"schedule":"0 0 1 * 1"}`
@@ -243,9 +275,16 @@ func TestSchedulesThatSomebodyChangedAreMadeAnew(t *testing.T) {
 			})
 			return err
 		}, true},
-		"disabled":      {daily, change("disabling", func(i *scheduler.UpdateScheduleInput) { i.State = schedulertypes.ScheduleStateDisabled }), true},
-		"another time":  {daily, change("moving", func(i *scheduler.UpdateScheduleInput) { i.ScheduleExpression = aws.String("cron(1 0 * * ? *)") }), true},
-		"another zone":  {daily, change("moving", func(i *scheduler.UpdateScheduleInput) { i.ScheduleExpressionTimezone = aws.String("Asia/Seoul") }), true},
+		"disabled":     {daily, change("disabling", func(i *scheduler.UpdateScheduleInput) { i.State = schedulertypes.ScheduleStateDisabled }), true},
+		"another time": {daily, change("moving", func(i *scheduler.UpdateScheduleInput) { i.ScheduleExpression = aws.String("cron(1 0 * * ? *)") }), true},
+		"another zone": {daily, change("moving", func(i *scheduler.UpdateScheduleInput) { i.ScheduleExpressionTimezone = aws.String("Asia/Seoul") }), true},
+		"without its settings": {daily, change("changing", func(i *scheduler.UpdateScheduleInput) {
+			var input map[string]any
+			if err := json.Unmarshal([]byte(*i.Target.Input), &input); err != nil {
+				t.Fatal(err)
+			}
+			i.Target.Input = aws.String(fmt.Sprintf(`{"trigger_id":%q,"container_id":%q,"scheduled_time":"<aws.scheduler.scheduled-time>"}`, input["trigger_id"], input["container_id"]))
+		}), true},
 		"another input": {daily, change("changing", func(i *scheduler.UpdateScheduleInput) { i.Target.Input = aws.String("{}") }), true},
 		"another function": {daily, change("changing", func(i *scheduler.UpdateScheduleInput) {
 			i.Target.Arn = aws.String("arn:aws:lambda:us-east-1:123456789012:function:f")
@@ -262,10 +301,10 @@ func TestSchedulesThatSomebodyChangedAreMadeAnew(t *testing.T) {
 	}
 }
 
-func TestMappingsThatSomebodyChangedAreMadeAnew(t *testing.T) {
+func TestSweep_RequeuesTriggersWithDriftedMappings(t *testing.T) {
 	b := setup(t)
 	functions := awslambda.NewFromConfig(mototest.Config(t))
-	only := func(arn string) mapping.Mapped {
+	only := func(arn string) eventsource.Mapping {
 		all, err := b.sources.Queues.Mappings.All(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -276,7 +315,7 @@ func TestMappingsThatSomebodyChangedAreMadeAnew(t *testing.T) {
 			}
 		}
 		t.Fatal("there is no mapping")
-		return mapping.Mapped{}
+		return eventsource.Mapping{}
 	}
 	for what, test := range map[string]struct {
 		change func(arn, id string) error
@@ -308,9 +347,9 @@ func TestMappingsThatSomebodyChangedAreMadeAnew(t *testing.T) {
 	}
 }
 
-func TestTriggersMoveToTheShardsThereAre(t *testing.T) {
+func TestSweep_RequeuesTriggersOnAShardThatNoLongerExists(t *testing.T) {
 	b := setup(t)
-	b.sources.Relayed.Shards = 1
+	b.sources.Relay.Shards = 1
 	here := b.ready(`"nats_config":{"server_urls":["nats://n"],"subject":"s"}`)
 	b.sweepWithoutRelays(1)
 	if b.reopened(here) {
@@ -328,16 +367,16 @@ func TestTriggersMoveToTheShardsThereAre(t *testing.T) {
 // sweepWithoutRelays walks as a run does, with so many shards.
 func (b *testBundle) sweepWithoutRelays(shards int) {
 	b.t.Helper()
-	s := &sweep{function: b.function, found: map[string]int{}}
-	s.sources.Relayed.Shards = shards
-	for _, w := range s.walks() {
-		if err := s.walk(b.t.Context(), w); err != nil {
+	s := &sweep{function: b.function, found: map[string]int{}, progress: map[string]string{}}
+	s.sources.Relay.Shards = shards
+	for _, w := range s.scans() {
+		if err := s.run(b.t.Context(), w); err != nil {
 			b.t.Fatal(err)
 		}
 	}
 }
 
-func TestWhatIsLeftOfTriggersThatAreGoneIsRemoved(t *testing.T) {
+func TestSweep_RemovesTheLeftoversOfDeletedTriggers(t *testing.T) {
 	b := setup(t)
 	gone := func(tr trigger.Trigger) {
 		t.Helper()
@@ -367,7 +406,7 @@ func TestWhatIsLeftOfTriggersThatAreGoneIsRemoved(t *testing.T) {
 	if b.schedules(scheduled.ID) != 0 || b.mappings(arn) != 0 {
 		t.Errorf("%d schedules and %d mappings were left", b.schedules(scheduled.ID), b.mappings(arn))
 	}
-	if _, err := b.claims.Queue(t.Context(), arn); !errors.Is(err, table.ErrNotFound) {
+	if _, err := b.claims.Queue(t.Context(), arn); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("the claim was left: %v", err)
 	}
 	if held, err := b.claims.Held(t.Context(), queued.ID); err != nil || len(held) > 0 {
@@ -381,13 +420,18 @@ func TestWhatIsLeftOfTriggersThatAreGoneIsRemoved(t *testing.T) {
 	}
 }
 
-func TestTriggersWithoutAContainerAreDeleted(t *testing.T) {
+func TestSweep_DeletesTriggersWithoutAContainer(t *testing.T) {
 	b := setup(t)
 	tr := b.ready(daily)
 	if _, err := b.containers.MarkDeleting(t.Context(), b.on.ID); err != nil {
 		t.Fatal(err)
 	}
 	before := countRecords(t, b.containers.Table)
+	b.sweep()
+	if countRecords(t, b.containers.Table) != before {
+		t.Error("a container that was deleted just now was opened again")
+	}
+	b.now = func() time.Time { return time.Now().Add(gracePeriod) }
 	b.sweep()
 	if countRecords(t, b.containers.Table) == before {
 		t.Error("the container that is being deleted was not opened again")
@@ -402,11 +446,11 @@ func TestTriggersWithoutAContainerAreDeleted(t *testing.T) {
 }
 
 // A table that is larger than what one run may look at.
-func TestARunTakesUpTheWalkWhereTheLastOneLeftIt(t *testing.T) {
+func TestSweep_ContinuesAScanFromItsBookmark(t *testing.T) {
 	b := setup(t)
 	var seen []string
-	s := &sweep{function: b.function, found: map[string]int{}}
-	w := walk{"test " + uuid.NewString(), 2, func(_ context.Context, after string) (string, error) {
+	s := &sweep{function: b.function, found: map[string]int{}, progress: map[string]string{}}
+	w := scan{"test " + uuid.NewString(), 2, func(_ context.Context, after string) (string, error) {
 		seen = append(seen, after)
 		n, _ := strconv.Atoi(after)
 		if n == 4 {
@@ -415,7 +459,7 @@ func TestARunTakesUpTheWalkWhereTheLastOneLeftIt(t *testing.T) {
 		return strconv.Itoa(n + 1), nil
 	}}
 	for range 4 {
-		if err := s.walk(t.Context(), w); err != nil {
+		if err := s.run(t.Context(), w); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -424,11 +468,98 @@ func TestARunTakesUpTheWalkWhereTheLastOneLeftIt(t *testing.T) {
 	}
 	broken := errors.New("the token has expired")
 	w.page = func(context.Context, string) (string, error) { return "", broken }
-	if err := s.walk(t.Context(), w); !errors.Is(err, broken) {
+	if err := s.run(t.Context(), w); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
-	if after, err := b.claims.Bookmark(t.Context(), "sweep/"+w.name); err != nil || after != "" {
-		t.Errorf("a walk that cannot be gone on with is not begun anew: %q, %v", after, err)
+	if after := s.progress[w.name]; after != "" {
+		t.Errorf("a scan that cannot continue does not start anew: %q", after)
+	}
+}
+
+func TestSweep_GivesEachScanAShareOfItsTimeAndRepeatsACutPage(t *testing.T) {
+	t.Parallel()
+	ran := map[string]string{}
+	s := &sweep{function: function{scanTime: 100 * time.Millisecond}, progress: map[string]string{"slow": "3", "quick": "7"}}
+	failures := s.runAll(t.Context(), []scan{
+		{"slow", 5, func(ctx context.Context, after string) (string, error) {
+			ran["slow"] += after
+			<-ctx.Done()
+			return "", ctx.Err() // the page is incomplete
+		}},
+		{"quick", 1, func(ctx context.Context, after string) (string, error) {
+			ran["quick"] += after
+			return "8", ctx.Err()
+		}},
+	})
+	if err := errors.Join(failures...); err != nil {
+		t.Errorf("a scan without time failed: %v", err)
+	}
+	if want := map[string]string{"slow": "3", "quick": "7"}; !maps.Equal(ran, want) {
+		t.Errorf("the scans ran from %v, want %v", ran, want)
+	}
+	if want := map[string]string{"slow": "3", "quick": "8"}; !maps.Equal(s.progress, want) {
+		t.Errorf("the scans continue at %v, want %v", s.progress, want)
+	}
+}
+
+func TestSweep_FindsUnfinishedRowsThatAnEarlierReleaseWrote(t *testing.T) {
+	b := setup(t)
+	change := func(table, id, set string, values map[string]types.AttributeValue) {
+		t.Helper()
+		_, err := b.triggers.Client.UpdateItem(t.Context(), &dynamodb.UpdateItemInput{
+			TableName: &table, Key: map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: id}},
+			UpdateExpression: &set, ExpressionAttributeValues: values,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const remove = "REMOVE unfinished"
+	failed, finished := b.create(daily, time.Hour, trigger.Error), b.ready(daily)
+	if _, err := b.containers.MarkDeleting(t.Context(), b.on.ID); err != nil {
+		t.Fatal(err)
+	}
+	ns, _, err := namespace.Create([]byte(`{"name":"n"}`), uuid.NewString(), "fr-par", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.namespaces.Create(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.namespaces.MarkDeleting(t.Context(), ns.ID); err != nil {
+		t.Fatal(err)
+	}
+	change(b.triggers.Table, failed.ID, remove, nil)
+	change(b.containers.Table, b.on.ID, remove, nil)
+	change(b.namespaces.Table, ns.ID, remove, nil)
+	change(b.triggers.Table, finished.ID, "SET unfinished = :yes", map[string]types.AttributeValue{":yes": &types.AttributeValueMemberS{Value: "yes"}})
+
+	b.now = func() time.Time { return time.Now().Add(gracePeriod) }
+	containers, namespaces := countRecords(t, b.containers.Table), countRecords(t, b.namespaces.Table)
+	b.sweep() // adds them to the index
+	b.sweep()
+	if !b.reopened(failed) {
+		t.Error("the failed trigger was not found")
+	}
+	// One record adds the row to the index, and one requeues it.
+	if got := countRecords(t, b.containers.Table) - containers; got != 2 {
+		t.Errorf("the container that is being deleted was written %d times", got)
+	}
+	if got := countRecords(t, b.namespaces.Table) - namespaces; got != 2 {
+		t.Errorf("the namespace that is being deleted was written %d times", got)
+	}
+	if b.reopened(finished) {
+		t.Error("a finished trigger in the index was requeued")
+	}
+	for after, first := "", true; first || after != ""; first = false {
+		page, next, err := b.triggers.Unfinished(t.Context(), after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(page, func(u store.Unfinished) bool { return u.ID == finished.ID }) {
+			t.Error("a finished trigger is left in the index")
+		}
+		after = next
 	}
 }
 
@@ -456,4 +587,21 @@ func countRecords(t *testing.T, tableName string) (count int) {
 		t.Fatal(err)
 	}
 	return len(page.Records)
+}
+
+func TestSweep_LeavesATriggerThatHasChangedSinceTheScan(t *testing.T) {
+	b := setup(t)
+	scanned := b.ready(daily)
+	current, err := b.triggers.Get(t.Context(), scanned.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sweep{function: b.function, found: map[string]int{}}
+	stale := current
+	stale.Generation--
+	for want, row := range []trigger.Trigger{stale, current} {
+		if err := s.requeueDrifted(t.Context(), row); err != nil || s.found[drifted] != want {
+			t.Errorf("generation %d of %d: %d found, %v", row.Generation, current.Generation, s.found[drifted], err)
+		}
+	}
 }

@@ -1,4 +1,5 @@
-// Command sweep repairs what reconcile is not told of, and keeps relays running.
+// Command sweep finds drift and orphans that no event reports, and has reconcile repair
+// them.
 package main
 
 import (
@@ -8,28 +9,33 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/caarlos0/env/v11"
 
-	"containertriggers/shared/awsconfig"
-	"containertriggers/shared/provision"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
+	"containertriggers/shared/aws/eventsource"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/source"
 )
 
 type settings struct {
-	provision.Settings
+	source.Settings
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
+	NamespacesTable string `env:"NAMESPACES_TABLE,required,notEmpty"`
 	Stack           string `env:"STACK,required,notEmpty"`
+	Reserve         int32  `env:"DISPATCH_CONCURRENCY,required"`
 }
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
-	s := env.Must(env.ParseAs[settings]())
+	s := awsconfig.Settings[settings]()
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)
-	sources, err := provision.New(s.Settings, cfg, db, seal.Sealer{}) // it opens no secret
+	sources, err := source.New(s.Settings, cfg, db, seal.Sealer{}, &eventsource.Pace{Interval: eventsource.SweepInterval}) // sweep opens no secret
 	if err != nil {
-		panic(err) // Lambda tells it as the reason why the function did not start
+		awsconfig.Fatal(err)
 	}
-	lambda.Start(newFunction(sources, table.Containers{Client: db, Table: s.ContainersTable}, s.Stack, time.Now).handle)
+	sources.Queues.Mappings.Reserve = s.Reserve
+	lambda.Start(newFunction(
+		sources, store.Containers{Client: db, Table: s.ContainersTable}, store.Namespaces{Client: db, Table: s.NamespacesTable}, s.Stack, time.Now,
+	).handle)
 }

@@ -1,6 +1,6 @@
 // Command bench measures the relay and the functions' starts, each against its floor
-// in the same run: figures of one machine mean little, ratios more. It prints
-// tables.
+// in the same run, because ratios say more than the figures of one machine. It prints
+// tables. With -short it measures little, to show that the measuring works.
 //
 // The floor of the relay is a plain nats.go subscriber that posts with net/http;
 // NATS server, publisher and container run in this process for both. The floor of
@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,27 +23,65 @@ import (
 
 func main() {
 	slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})))
+	short := flag.Bool("short", false, "measure little, to show that the measuring works")
+	flag.Parse()
+	of := thorough
+	if *short {
+		of = brief
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(ctx, of); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// Where the Makefile builds the floors.
+// The Makefile builds the floors here.
 var (
 	floorBinary = filepath.Join(".build", "bin", "floor")
 	helloBinary = filepath.Join(".build", "bin", "hello")
 )
 
-func run(ctx context.Context) error {
+// effort is how much is measured.
+type effort struct {
+	loads []load
+	// rounds is how often the relay and its floor take turns. The tables show medians,
+	// because other work of the machine affects single rounds.
+	rounds int
+	// fixedTime is the time for which latencies are measured.
+	fixedTime time.Duration
+	// starts is the number of starts of each binary.
+	starts int
+}
+
+// load is the load of the relay and its floor.
+type load struct {
+	inFlight int
+	takes    time.Duration // the container, for a message
+	messages int
+}
+
+const messages = 200_000
+
+var (
+	thorough = effort{
+		loads: []load{
+			{1, 0, messages / 20}, {64, 0, messages}, {256, 0, messages}, {256, 20 * time.Millisecond, messages / 2},
+		},
+		rounds: 3, fixedTime: 5 * time.Second, starts: 25,
+	}
+	brief = effort{loads: []load{{64, 0, messages / 100}}, rounds: 1, fixedTime: 500 * time.Millisecond, starts: 2}
+)
+
+func run(ctx context.Context, of effort) error {
 	fmt.Println("NATS to HTTP: 200-byte messages, the relay against a plain subscriber")
-	if err := relayTables(ctx, moto.Python()); err != nil {
+	environments, err := relayTable(ctx, moto.Python(), of)
+	if err != nil {
 		return err
 	}
-	fmt.Printf("\nStarts: from exec to the first poll of the Runtime API, median of %d\n", starts)
-	return startTable(ctx)
+	fmt.Printf("\nStarts: from exec to the first poll of the Runtime API, median of %d\n", of.starts)
+	return startTable(ctx, environments, of.starts)
 }
 
 // table prints rows of aligned columns.

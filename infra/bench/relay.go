@@ -26,24 +26,21 @@ import (
 
 	"containertriggers/infra/local/child"
 	"containertriggers/infra/local/cloud"
-	"containertriggers/shared/auth"
-	tables "containertriggers/shared/table"
+	"containertriggers/infra/local/stack"
+	tables "containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/auth"
 )
 
 const (
-	messages    = 200_000
 	messageSize = 200
-	// window bounds how far the publisher is ahead of the container: core NATS drops
-	// what a subscriber cannot take.
+	// window is the number of messages by which the publisher may be ahead of the
+	// container. Core NATS drops messages for a subscriber that is too slow.
 	window = 5_000
-	// The load at which latencies are measured.
-	fixedRate, fixedTime = 2_000, 5 * time.Second
-	// rounds is how often the two programs take turns. Of the rounds the medians are
-	// told: what else a machine does hits single ones.
-	rounds = 3
+	// fixedRate is the number of messages a second at which latencies are measured.
+	fixedRate = 2_000
 )
 
-// figures are what one program did.
+// figures are the figures of one program.
 type figures struct {
 	rate       float64 // messages a second
 	cpu        time.Duration
@@ -51,25 +48,21 @@ type figures struct {
 	peakMemory int64 // bytes
 }
 
-// relayTables measures floor and relay at each concurrency.
-func relayTables(ctx context.Context, python string) error {
+// relayTable measures floor and relay under each load. It returns the environments
+// that the deployed template gives to the functions, by their folders.
+func relayTable(ctx context.Context, python string, of effort) (environments map[string]map[string]string, err error) {
 	var rows [][]string
-	for _, one := range []struct {
-		inFlight int
-		takes    time.Duration
-		messages int
-	}{
-		{1, 0, messages / 20}, {64, 0, messages}, {256, 0, messages}, {256, 20 * time.Millisecond, messages / 2},
-	} {
+	for _, one := range of.loads {
 		target, err := newContainer(one.takes)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		b := bench{ctx: ctx, container: target, inFlight: one.inFlight, messages: one.messages}
-		floor, relay, err := b.both(python)
+		b := bench{ctx: ctx, container: target, load: one, effort: of}
+		var floor, relay figures
+		floor, relay, environments, err = b.both(python)
 		target.close()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		ceiling := "-"
 		if one.takes > 0 {
@@ -88,10 +81,10 @@ func relayTables(ctx context.Context, python string) error {
 		})
 	}
 	table(fmt.Sprintf("in flight\tcontainer takes\tprogram\tmessages/s\tCPU/message\tp50 at %d/s\tp99 at %d/s\tpeak memory\t", fixedRate, fixedRate), rows)
-	return nil
+	return environments, nil
 }
 
-// latency is "-" where none was measured, and so is a ratio.
+// latency formats a latency. It returns "-" if none was measured.
 func latency(d time.Duration) string {
 	if d == 0 {
 		return "-"
@@ -106,50 +99,54 @@ func ratio(relay, floor time.Duration) string {
 	return fmt.Sprintf("%.2f", float64(relay)/float64(floor))
 }
 
-// bench is one setting that both programs run in.
+// bench measures both programs under one load.
 type bench struct {
+	load
+	effort
 	ctx       context.Context
 	container *container
-	inFlight  int
-	messages  int
 }
 
-// both measures the two programs one after the other, with the same cloud idling
-// beside them.
-func (b bench) both(python string) (floor, relay figures, err error) {
+// both measures the two programs one after the other, beside the same idle cloud. It also
+// returns the functions' environments by their folders.
+func (b bench) both(python string) (floor, relay figures, environments map[string]map[string]string, err error) {
 	c := &cloud.Cloud{
 		Root: ".", Python: python, Address: "127.0.0.1:0", Now: time.Now, RetryDelay: time.Second, Log: func(string, string) {},
 		Parameters: map[string]string{"RelayConcurrency": strconv.Itoa(b.inFlight)},
 	}
 	if err := c.Start(b.ctx); err != nil {
-		return floor, relay, err
+		return floor, relay, nil, err
 	}
 	defer c.Close()
 	stopFloor, floorPID, err := b.startFloor(c)
 	if err != nil {
-		return floor, relay, fmt.Errorf("starting the floor: %w", err)
+		return floor, relay, nil, fmt.Errorf("starting the floor: %w", err)
 	}
 	defer stopFloor()
 	relayPID, err := b.startRelay(c)
 	if err != nil {
-		return floor, relay, fmt.Errorf("starting the relay: %w", err)
+		return floor, relay, nil, fmt.Errorf("starting the relay: %w", err)
 	}
 	var floors, relays []figures
-	for range rounds {
+	for range b.rounds {
 		f, err := b.measure(c.NATSURL(), "floor", floorPID)
 		if err != nil {
-			return floor, relay, fmt.Errorf("the floor: %w", err)
+			return floor, relay, nil, fmt.Errorf("the floor: %w", err)
 		}
 		r, err := b.measure(c.NATSURL(), "relay", relayPID)
 		if err != nil {
-			return floor, relay, fmt.Errorf("the relay: %w", err)
+			return floor, relay, nil, fmt.Errorf("the relay: %w", err)
 		}
 		floors, relays = append(floors, f), append(relays, r)
 	}
-	return middle(floors), middle(relays), nil
+	environments = map[string]map[string]string{}
+	for logicalID, environment := range c.Environments() {
+		environments[stack.Label(logicalID)] = environment
+	}
+	return middle(floors), middle(relays), environments, nil
 }
 
-// middle is the median of each figure, and the largest memory.
+// middle returns the median of each figure, and the largest memory.
 func middle(all []figures) (m figures) {
 	var rates []float64
 	var cpus, p50s, p99s []time.Duration
@@ -186,9 +183,10 @@ func (b bench) startFloor(c *cloud.Cloud) (stop func(), pid int, err error) {
 	}, cmd.Process.Pid, nil
 }
 
-// startRelay has the API make a trigger, which starts the relay.
+// startRelay creates a trigger, for which the service starts the relay. It returns the
+// relay's process ID.
 func (b bench) startRelay(c *cloud.Cloud) (pid int, err error) {
-	key, plain := auth.NewKey(auth.Caller{OrganizationID: uuid.NewString(), PermissionSet: auth.FullAccess, DefaultProjectID: uuid.NewString()}, "bench", time.Now(), time.Time{})
+	key, plain := auth.NewKey(auth.Principal{OrganizationID: uuid.NewString(), PermissionSet: auth.FullAccess, DefaultProjectID: uuid.NewString()}, "bench", time.Now(), time.Time{})
 	keys := tables.Keys{Client: dynamodb.NewFromConfig(c.AWSConfig()), Table: c.Function("get-trigger").Environment["KEYS_TABLE"]}
 	if err := keys.Create(b.ctx, key); err != nil {
 		return 0, err
@@ -204,7 +202,7 @@ func (b bench) startRelay(c *cloud.Cloud) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) { //nolint:forbidigo // polls with a deadline
 		t, err := api.do(b.ctx, http.MethodGet, "/triggers/"+created["id"].(string), nil)
 		if err != nil {
 			return 0, err
@@ -219,7 +217,7 @@ func (b bench) startRelay(c *cloud.Cloud) (pid int, err error) {
 	return processOf(filepath.Join(".build", "relay", "bootstrap"))
 }
 
-// measure loads a program that has subscribed.
+// measure returns the figures of a program that has subscribed.
 func (b bench) measure(natsURL, subject string, pid int) (figures, error) {
 	conn, err := nats.Connect(natsURL)
 	if err != nil {
@@ -245,7 +243,7 @@ func (b bench) measure(natsURL, subject string, pid int) (figures, error) {
 	}
 	f.cpu = (after - cpu) / time.Duration(b.messages)
 	if b.inFlight > 1 { // one at a time cannot follow
-		if err := b.publish(conn, subject, int(fixedRate*fixedTime.Seconds()), fixedRate); err != nil {
+		if err := b.publish(conn, subject, int(fixedRate*b.fixedTime.Seconds()), fixedRate); err != nil {
 			return f, err
 		}
 		f.p50, f.p99 = b.container.latencies()
@@ -254,8 +252,8 @@ func (b bench) measure(natsURL, subject string, pid int) (figures, error) {
 	return f, err
 }
 
-// publish publishes messages, at a rate or as fast as the container takes them, and
-// returns when it has taken all.
+// publish publishes messages at a rate, or as fast as the container accepts them if the
+// rate is 0. It returns when the container has accepted all.
 func (b bench) publish(conn *nats.Conn, subject string, count, rate int) error {
 	b.container.reset()
 	payload := make([]byte, messageSize)
@@ -266,11 +264,11 @@ func (b bench) publish(conn *nats.Conn, subject string, count, rate int) error {
 				if err := conn.Flush(); err != nil {
 					return err
 				}
-				time.Sleep(time.Until(due))
+				time.Sleep(time.Until(due)) //nolint:forbidigo // keeps the rate
 			}
 		} else {
 			for int64(i)-b.container.taken.Load() > window {
-				time.Sleep(time.Millisecond)
+				time.Sleep(time.Millisecond) //nolint:forbidigo // keeps the window
 			}
 		}
 		binary.BigEndian.PutUint64(payload, uint64(time.Now().UnixNano()))
@@ -281,7 +279,7 @@ func (b bench) publish(conn *nats.Conn, subject string, count, rate int) error {
 	if err := conn.Flush(); err != nil {
 		return err
 	}
-	for last, since := int64(-1), time.Now(); b.container.taken.Load() < int64(count); time.Sleep(time.Millisecond) {
+	for last, since := int64(-1), time.Now(); b.container.taken.Load() < int64(count); time.Sleep(time.Millisecond) { //nolint:forbidigo // polls with a deadline
 		if taken := b.container.taken.Load(); taken != last {
 			last, since = taken, time.Now()
 		} else if time.Since(since) > 20*time.Second {
@@ -291,7 +289,7 @@ func (b bench) publish(conn *nats.Conn, subject string, count, rate int) error {
 	return nil
 }
 
-// container answers after a while, and notes how old messages are.
+// container answers after a delay, and records the ages of messages.
 type container struct {
 	url    string
 	server *http.Server
@@ -314,7 +312,7 @@ func newContainer(takes time.Duration) (*container, error) {
 		}
 		age := time.Since(time.Unix(0, int64(binary.BigEndian.Uint64(payload[:]))))
 		if takes > 0 {
-			time.Sleep(takes)
+			time.Sleep(takes) //nolint:forbidigo // the work of the container
 		}
 		c.mu.Lock()
 		c.ages = append(c.ages, age)
@@ -341,7 +339,7 @@ func (c *container) latencies() (p50, p99 time.Duration) {
 	return c.ages[len(c.ages)/2], c.ages[len(c.ages)*99/100]
 }
 
-// processOf is the process of a binary.
+// processOf returns the ID of the process that runs a binary.
 func processOf(path string) (pid int, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -359,7 +357,7 @@ func processOf(path string) (pid int, err error) {
 	return 0, fmt.Errorf("no process runs %s", path)
 }
 
-// cpuOf is the CPU time that a process has used (proc(5), stat: fields 14 and 15,
+// cpuOf returns the CPU time that a process has used (proc(5), stat: fields 14 and 15,
 // in hundredths of a second).
 func cpuOf(pid int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -375,7 +373,7 @@ func cpuOf(pid int) (time.Duration, error) {
 	return time.Duration(user+system) * 10 * time.Millisecond, err
 }
 
-// peakOf is the largest memory that a process had resident.
+// peakOf returns the largest resident memory that a process has had, in bytes.
 func peakOf(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -15,11 +16,9 @@ import (
 	"containertriggers/infra/local/child"
 )
 
-// starts is how often each binary is started; in turns, so that what else the
-// machine does hits all of them.
-const starts = 25
-
-func startTable(ctx context.Context) error {
+// startTable starts the floor and each function with its environment, and prints the
+// times. They take turns, so that other work of the machine affects all of them.
+func startTable(ctx context.Context, environments map[string]map[string]string, starts int) error {
 	binaries, err := filepath.Glob(filepath.Join(".build", "*", "bootstrap"))
 	if err != nil {
 		return err
@@ -28,7 +27,7 @@ func startTable(ctx context.Context) error {
 	took := map[string][]time.Duration{}
 	for range starts {
 		for _, binary := range binaries {
-			d, err := start(ctx, binary)
+			d, err := start(ctx, binary, environments[filepath.Base(filepath.Dir(binary))])
 			if err != nil {
 				return fmt.Errorf("starting %s: %w", binary, err)
 			}
@@ -58,8 +57,8 @@ func median[T cmp.Ordered](values []T) T {
 	return values[len(values)/2]
 }
 
-// start starts a function and tells how long it took to ask for work.
-func start(ctx context.Context, binary string) (time.Duration, error) {
+// start starts a function and returns the time until it asks for its first event.
+func start(ctx context.Context, binary string, environment map[string]string) (time.Duration, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
@@ -74,37 +73,37 @@ func start(ctx context.Context, binary string) (time.Duration, error) {
 		w.Header().Set("Lambda-Extension-Identifier", "bench")
 	})}
 	go func() { _ = server.Serve(listener) }() // until it is closed
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 
 	cmd := exec.CommandContext(ctx, binary)
 	child.Prepare(cmd)
 	cmd.Env = []string{
 		"AWS_LAMBDA_RUNTIME_API=" + listener.Addr().String(), "AWS_LAMBDA_FUNCTION_NAME=bench", "AWS_REGION=us-east-1",
-		"AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local", "REGIONS=fr-par", "AWS_ENDPOINT_URL=http://127.0.0.1:1",
-		"MAX_DELIVERIES=3", "QUEUE_CONCURRENCY=20", "RELAY_SHARDS=1", "RELAY_CONCURRENCY=256",
+		"AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512",
 	}
-	for _, name := range []string{
-		"KEYS_TABLE", "TRIGGERS_TABLE", "CONTAINERS_TABLE", "INVOCATIONS_TABLE", "CLAIMS_TABLE", "KMS_KEY_ID", "EVENT_BUS", "SCHEDULE_GROUP",
-		"DEAD_LETTERS_URL",
-	} {
-		cmd.Env = append(cmd.Env, name+"=bench")
+	for name, value := range environment {
+		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	for _, name := range []string{
-		"SCHEDULER_ROLE_ARN", "SCHEDULE_DLQ_ARN", "DISPATCH_SCHEDULE_ARN", "DISPATCH_QUEUE_ARN", "DISPATCH_QUEUE_LONG_ARN", "RELAY_ARN", "DEAD_LETTERS_ARN",
-	} {
-		cmd.Env = append(cmd.Env, name+"=arn:aws:lambda:us-east-1:123456789012:function:bench")
-	}
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it is killed, or its output tells why it ended
+		close(ended)
+	}()
 	defer func() {
 		child.Kill(cmd.Process)
-		_ = cmd.Wait() // it was killed
+		<-ended
 	}()
 	select {
 	case at := <-polled:
 		return at.Sub(began), nil
+	case <-ended:
+		return 0, fmt.Errorf("it ended: %s", bytes.TrimSpace(output.Bytes()))
 	case <-time.After(10 * time.Second):
 		return 0, fmt.Errorf("it did not ask for work")
 	}

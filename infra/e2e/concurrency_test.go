@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/domain/trigger"
 )
 
 // atOnce runs something so many times at the same time, all beginning together.
@@ -28,7 +28,7 @@ func atOnce(n int, do func(i int)) {
 	done.Wait()
 }
 
-func TestTheLastOfManyUpdatesIsWhatIsProvisioned(t *testing.T) {
+func TestUpdateTrigger_AppliesConcurrentUpdatesAndProvisionsTheLast(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	id := b.createCron("crowded", "@daily", "UTC").ID
@@ -58,12 +58,12 @@ func TestTheLastOfManyUpdatesIsWhatIsProvisioned(t *testing.T) {
 	if row.Generation != updates+1 || row.Cron.Schedule != row.Description+" 5 * * *" || row.Cron.Body != row.Description {
 		t.Errorf("got generation %d, %q with %+v", row.Generation, row.Description, row.Cron)
 	}
-	if drifted, err := exact.sources.Schedules.Drifted(t.Context(), row); err != nil || drifted || !row.Settled() {
+	if drifted, _, err := exact.sources.Schedules.Drifted(t.Context(), row, nil); err != nil || drifted || !row.Settled() {
 		t.Errorf("what is provisioned is not what the row says: drifted %t, settled %t, %v", drifted, row.Settled(), err)
 	}
 }
 
-func TestOfTriggersCreatedAtOnceOnAQueueOneHasIt(t *testing.T) {
+func TestCreateTrigger_ConcurrentCreatesOnOneQueueLeaveOneOwner(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	q := b.createQueue(nil)
@@ -99,7 +99,7 @@ func TestOfTriggersCreatedAtOnceOnAQueueOneHasIt(t *testing.T) {
 	})
 }
 
-func TestOfADeleteAndUpdatesAtOnceTheDeleteWins(t *testing.T) {
+func TestDeleteTrigger_WinsAgainstConcurrentUpdates(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for range 5 {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,8 +25,8 @@ import (
 
 	"containertriggers/infra/local/cloud"
 	"containertriggers/infra/local/moto"
-	"containertriggers/shared/auth"
-	"containertriggers/shared/table"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/auth"
 )
 
 // deadline is how long a test waits for what must come; it is only reached when
@@ -87,23 +88,38 @@ func prepare(shift time.Duration) *world {
 	w := &world{shift: shift}
 	w.Cloud = &cloud.Cloud{
 		Root: "../..", Python: moto.Python(), Address: "127.0.0.1:0", Now: w.now,
-		RetryDelay: 50 * time.Millisecond, Log: w.log,
+		Endpoint: emulator, StackName: fmt.Sprintf("e2e-%d-%d", os.Getpid(), clouds.Add(1)),
+		RetryDelay: 50 * time.Millisecond, MappingTime: time.Second, Log: w.log,
 	}
 	return w
 }
+
+// emulator is the endpoint of an AWS emulator to test on, empty for one that the
+// tests start themselves.
+var emulator = os.Getenv("AWS_ENDPOINT_URL")
+
+// clouds counts the clouds: those on one emulator need names of their own.
+var clouds atomic.Int64
 
 // shared is the cloud of all tests that can live with others beside them.
 var shared = sync.OnceValues(func() (*world, error) { return start(0, 0) })
 
 func TestMain(m *testing.M) {
-	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	slog.SetDefault(slog.New(slog.DiscardHandler))
 	code := m.Run()
 	if w, err := shared(); err == nil {
 		w.Close()
 		// A permission that is missing may be made up for by a retry or a sweep: no test
 		// would notice.
-		if denied := w.loggedOf("AccessDeniedException: " + cloud.StackName + "-"); denied != "" {
+		if denied := w.loggedOf("AccessDeniedException: " + w.StackName + "-"); denied != "" {
 			fmt.Printf("FAIL: a function's role does not allow what the function does:\n%s", denied)
+			code = 1
+		}
+	}
+	if gaps := notShown(); gaps != "" {
+		fmt.Printf("not shown on this emulator:\n%s", gaps)
+		if emulator == "" {
+			fmt.Println("FAIL: the tests' own emulator must show everything")
 			code = 1
 		}
 	}
@@ -143,7 +159,7 @@ func setup(t *testing.T) *testBundle {
 func setupIn(t *testing.T, w *world) *testBundle {
 	t.Helper()
 	b := &testBundle{world: w, t: t, organization: uuid.NewString(), calls: make(chan call, 1000), answer: http.StatusOK}
-	b.secretKey = b.newKey(auth.Caller{OrganizationID: b.organization, DefaultProjectID: b.organization, PermissionSet: auth.FullAccess}, time.Time{})
+	b.secretKey = b.newKey(auth.Principal{OrganizationID: b.organization, DefaultProjectID: b.organization, PermissionSet: auth.FullAccess}, time.Time{})
 	b.api = b.client(b.secretKey)
 
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -165,10 +181,10 @@ func (b *testBundle) setAnswer(status int) {
 }
 
 // newKey makes a key and gives its secret.
-func (b *testBundle) newKey(caller auth.Caller, expires time.Time) string {
+func (b *testBundle) newKey(caller auth.Principal, expires time.Time) string {
 	b.t.Helper()
 	key, secret := auth.NewKey(caller, b.t.Name(), time.Now(), expires)
-	keys := table.Keys{Client: dynamodb.NewFromConfig(b.AWSConfig()), Table: b.Function("get-trigger").Environment["KEYS_TABLE"]}
+	keys := store.Keys{Client: dynamodb.NewFromConfig(b.AWSConfig()), Table: b.Function("get-trigger").Environment["KEYS_TABLE"]}
 	if err := keys.Create(b.t.Context(), key); err != nil {
 		b.t.Fatal(err)
 	}

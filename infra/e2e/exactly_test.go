@@ -2,27 +2,31 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/caarlos0/env/v11"
 
-	"containertriggers/shared/mapping"
-	"containertriggers/shared/provision"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/infra/local/guard"
+	"containertriggers/shared/aws/eventsource"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/trigger"
+	"containertriggers/shared/source"
 )
 
 // exactly looks at what a cloud holds, past the service.
 type exactly struct {
 	t          *testing.T
 	db         *dynamodb.Client
-	sources    provision.Sources
-	triggers   table.Triggers
-	containers table.Containers
-	claims     table.Claims
+	sources    source.Sources
+	triggers   store.Triggers
+	containers store.Containers
+	claims     store.Claims
 }
 
 // failer is a test, or one run of a property.
@@ -33,19 +37,19 @@ type failer interface {
 
 func newExactly(t *testing.T, w *world) exactly {
 	t.Helper()
-	cfg, environment := w.AWSConfig(), w.Function("sweep").Environment
-	settings, err := env.ParseAsWithOptions[provision.Settings](env.Options{Environment: environment})
+	cfg, environment := guard.Uncounted(w.AWSConfig()), w.Function("sweep").Environment
+	settings, err := env.ParseAsWithOptions[source.Settings](env.Options{Environment: environment})
 	if err != nil {
 		t.Fatal(err)
 	}
 	db := dynamodb.NewFromConfig(cfg)
-	sources, err := provision.New(settings, cfg, db, seal.Sealer{})
+	sources, err := source.New(settings, cfg, db, seal.Sealer{}, &eventsource.Pace{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return exactly{
 		t: t, db: db, sources: sources, triggers: sources.Queues.Triggers,
-		containers: table.Containers{Client: db, Table: environment["CONTAINERS_TABLE"]}, claims: sources.Queues.Claims,
+		containers: store.Containers{Client: db, Table: environment["CONTAINERS_TABLE"]}, claims: sources.Queues.Claims,
 	}
 }
 
@@ -70,14 +74,19 @@ func (e exactly) rows(f failer) []trigger.Trigger {
 // schedules counts the schedules by their triggers.
 func (e exactly) schedules(f failer) map[string]int {
 	f.Helper()
+	names := all(f, func(after string) ([]string, string, error) {
+		listed, next, err := e.sources.Schedules.List(e.t.Context(), after, 1)
+		return slices.Collect(maps.Keys(listed)), next, err
+	})
 	count := map[string]int{}
-	for _, id := range all(f, func(after string) ([]string, string, error) { return e.sources.Schedules.IDs(e.t.Context(), after) }) {
+	for _, name := range names {
+		id, _, _ := strings.Cut(name, ".")
 		count[id]++
 	}
 	return count
 }
 
-func (e exactly) mappings(f failer) []mapping.Mapped {
+func (e exactly) mappings(f failer) []eventsource.Mapping {
 	f.Helper()
 	all, err := e.sources.Queues.Mappings.All(e.t.Context())
 	if err != nil {
@@ -98,7 +107,7 @@ func (e exactly) holders(f failer) map[string]bool {
 // agree is nil where rows, schedules, mappings and claims agree with each other,
 // and each status is true. There is no queue at the URL missing.
 func (e exactly) agree(f failer, missing string) error {
-	rows, schedules, mapped, holders := e.rows(f), e.schedules(f), map[string][]mapping.Mapped{}, e.holders(f)
+	rows, schedules, mapped, holders := e.rows(f), e.schedules(f), map[string][]eventsource.Mapping{}, e.holders(f)
 	for _, m := range e.mappings(f) {
 		mapped[m.QueueARN] = append(mapped[m.QueueARN], m)
 	}
@@ -111,7 +120,7 @@ func (e exactly) agree(f failer, missing string) error {
 		}
 		switch {
 		case row.Cron != nil:
-			drifted, err := e.sources.Schedules.Drifted(e.t.Context(), row)
+			drifted, _, err := e.sources.Schedules.Drifted(e.t.Context(), row, nil)
 			if err != nil {
 				f.Fatalf("%v", err)
 			}
@@ -119,6 +128,10 @@ func (e exactly) agree(f failer, missing string) error {
 				return fmt.Errorf("the cron trigger %s is %s, drifted %t: %s", row.ID, row.Status, drifted, row.ErrorMessage)
 			}
 			delete(schedules, row.ID)
+		case row.NATS != nil:
+			if row.Status != trigger.Ready || len(held) > 0 {
+				return fmt.Errorf("the NATS trigger %s is %s, holds %v: %s", row.ID, row.Status, held, row.ErrorMessage)
+			}
 		case row.SQS.QueueURL == missing:
 			if row.Status != trigger.Error || !strings.Contains(row.ErrorMessage, "there is no queue") || len(held) > 0 {
 				return fmt.Errorf("the trigger %s on no queue is %s, holds %v: %s", row.ID, row.Status, held, row.ErrorMessage)
@@ -165,7 +178,9 @@ func (e exactly) empty(f failer) error {
 	if schedules, mapped, holders := e.schedules(f), e.mappings(f), e.holders(f); len(schedules) > 0 || len(mapped) > 0 || len(holders) > 0 {
 		return fmt.Errorf("without a row are schedules of %d triggers, %d mappings, %d holders of claims", len(schedules), len(mapped), len(holders))
 	}
-	deleting := all(f, func(after string) ([]string, string, error) { return e.containers.Deleting(e.t.Context(), after) })
+	deleting := all(f, func(after string) ([]string, string, error) {
+		return e.containers.Deleting(e.t.Context(), after, time.Now())
+	})
 	if len(deleting) > 0 {
 		return fmt.Errorf("%d containers are still being deleted", len(deleting))
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
 	container "github.com/scaleway/scaleway-sdk-go/api/container/v1"
+
+	"containertriggers/shared/relay"
 )
 
 func far() time.Time  { return time.Now().Add(time.Hour) }
@@ -62,7 +64,7 @@ func (b *testBundle) lifecycleEvents() (queueURL string) {
 	}
 	_, err = bus.PutTargets(b.t.Context(), &eventbridge.PutTargetsInput{
 		Rule: &name, EventBusName: &busName,
-		Targets: []ebtypes.Target{{Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:us-east-1:123456789012:" + name)}},
+		Targets: []ebtypes.Target{{Id: aws.String("queue"), Arn: aws.String("arn:aws:sqs:us-east-1:" + b.Account() + ":" + name)}},
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -79,7 +81,7 @@ func (b *testBundle) lifecycleEvents() (queueURL string) {
 	return *queue.QueueUrl
 }
 
-func TestCallThatKeepsFailingIsRetriedKeptAndTold(t *testing.T) {
+func TestCronTrigger_FailingCallIsRetriedDeadLetteredAndReported(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	events := b.lifecycleEvents()
@@ -89,10 +91,7 @@ func TestCallThatKeepsFailingIsRetriedKeptAndTold(t *testing.T) {
 	b.nextMinute()
 
 	ids := map[string]int{}
-	var record struct {
-		RequestContext struct{ Condition string }
-		RequestPayload json.RawMessage
-	}
+	var letter relay.DeadLetter
 	queue, err := sqs.NewFromConfig(b.AWSConfig()).GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(deadLetterQueue(b))})
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +101,7 @@ func TestCallThatKeepsFailingIsRetriedKeptAndTold(t *testing.T) {
 		if len(bodies) == 0 {
 			return false
 		}
-		if err := json.Unmarshal([]byte(bodies[0]), &record); err != nil {
+		if err := json.Unmarshal([]byte(bodies[0]), &letter); err != nil {
 			t.Fatal(err)
 		}
 		return true
@@ -111,14 +110,9 @@ func TestCallThatKeepsFailingIsRetriedKeptAndTold(t *testing.T) {
 		c := <-b.calls
 		ids[c.header.Get("Ce-Id")]++
 	}
-	first := ""
-	for id, count := range ids {
-		if count == 9 { // three deliveries of three attempts
-			first = id
-		}
-	}
-	if first == "" || record.RequestContext.Condition != "RetriesExhausted" {
-		t.Errorf("got the calls %v, and the record %+v", ids, record)
+	// Three deliveries of three attempts.
+	if ids[letter.ID] != 9 || !strings.HasSuffix(letter.Reason, "the container answered 503 Service Unavailable") {
+		t.Errorf("got the calls %v, and the letter %+v", ids, letter)
 	}
 	now, err := b.api.GetTrigger(&container.GetTriggerRequest{TriggerID: failing.ID})
 	if err != nil || now.Status != container.TriggerStatusReady || *now.ErrorMessage != "the container answered 503 Service Unavailable" {
@@ -127,7 +121,7 @@ func TestCallThatKeepsFailingIsRetriedKeptAndTold(t *testing.T) {
 
 	// What the queue kept can be replayed as it is, and success clears the message.
 	b.setAnswer(http.StatusNoContent)
-	if _, err := b.Invoke(t.Context(), "dispatch-schedule", record.RequestPayload); err != nil {
+	if _, err := b.Invoke(t.Context(), "dispatch-schedule", letter.Occurrence); err != nil {
 		t.Errorf("replaying: %v", err)
 	}
 	b.eventually("the error message is cleared", func() bool {
@@ -156,22 +150,23 @@ func TestCallThatKeepsFailingIsRetriedKeptAndTold(t *testing.T) {
 
 // deadLetterQueue is the name of the queue of invocations that failed for good.
 func deadLetterQueue(b *testBundle) string {
-	arn := b.Function("reconcile").Environment["SCHEDULE_DLQ_ARN"]
+	arn := b.Function("relay").Environment["DEAD_LETTERS_ARN"]
 	return arn[strings.LastIndex(arn, ":")+1:]
 }
 
-func TestSecretsAreInNoAnswerLogOrRow(t *testing.T) {
+func TestSecrets_AppearInNoAnswerLogOrRow(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	events := b.lifecycleEvents()
-	token, key, credentials := "token-"+uuid.NewString(), "key-"+uuid.NewString(), "creds-"+uuid.NewString()
+	token, key, credentials, variable := "token-"+uuid.NewString(), "key-"+uuid.NewString(), "creds-"+uuid.NewString(), "variable-"+uuid.NewString()
 	var answers strings.Builder
 	note := func(r response) response {
 		answers.WriteString(r.text)
 		return r
 	}
 
-	private := note(b.do(http.MethodPatch, regional+"/containers/"+b.containerID, `{"privacy":"private","invoke_token":"`+token+`"}`, nil))
+	private := note(b.do(http.MethodPatch, regional+"/containers/"+b.containerID, `{"privacy":"private","invoke_token":"`+token+`","secret_environment_variables":{"S":"`+variable+`"}}`, nil))
+	note(b.do(http.MethodPatch, regional+"/containers/"+b.containerID, `{"port":0,"secret_environment_variables":{"S":"`+variable+`"}}`, nil))
 	if private.status != http.StatusOK || private.body["privacy"] != "private" {
 		t.Fatalf("got %d %s", private.status, private.text)
 	}
@@ -212,7 +207,7 @@ func TestSecretsAreInNoAnswerLogOrRow(t *testing.T) {
 		stored.Write(text)
 	}
 	told := strings.Join(b.receive(events, cron.ID), "")
-	for _, secret := range []string{token, key, credentials, b.secretKey} {
+	for _, secret := range []string{token, key, credentials, variable, b.secretKey} {
 		for place, text := range map[string]string{
 			"an answer": answers.String(), "a log": b.logged(), "a table": stored.String(), "an event": told,
 		} {

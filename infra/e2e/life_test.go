@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +16,8 @@ import (
 	awsscheduler "github.com/aws/aws-sdk-go-v2/service/scheduler"
 	container "github.com/scaleway/scaleway-sdk-go/api/container/v1"
 	"github.com/scaleway/scaleway-sdk-go/scw"
+
+	"containertriggers/infra/local/sample"
 )
 
 // schedules counts what is left in Scheduler of a trigger.
@@ -39,11 +44,11 @@ func (b *testBundle) schedules(triggerID string) (expressions []string) {
 }
 
 func isNotFound(err error) bool {
-	_, ok := err.(*scw.ResourceNotFoundError)
+	_, ok := errors.AsType[*scw.ResourceNotFoundError](err)
 	return ok
 }
 
-func TestStockClientLivesThroughACronTriggersLife(t *testing.T) {
+func TestCronTrigger_StockClientCreatesUpdatesAndDeletesIt(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	created, err := b.api.CreateTrigger(&container.CreateTriggerRequest{
@@ -74,6 +79,7 @@ func TestStockClientLivesThroughACronTriggersLife(t *testing.T) {
 		"uri":            {first.uri, "/hook?x=1"},
 		"body":           {first.body, `{"old":true}`},
 		"own header":     {first.header.Get("X-Mine"), "1"},
+		"not sent":       {first.header.Get("X-Remapped-Host"), ""},
 		"content type":   {first.header.Get("Content-Type"), "application/json"},
 		"content length": {first.header.Get("Content-Length"), "12"},
 		"spec version":   {first.header.Get("Ce-Specversion"), "1.0"},
@@ -145,7 +151,7 @@ func dueAfter(t *testing.T, c call, at time.Time) bool {
 	return due.After(at)
 }
 
-func TestScheduleThatRestrictsBothDaysIsTwoSchedulesAndOneCall(t *testing.T) {
+func TestCronTrigger_BothDayFieldsMakeTwoSchedulesAndOneCall(t *testing.T) {
 	t.Parallel()
 	// Monday the 1st of February 2027 begins in Paris.
 	midnight := time.Date(2027, 1, 31, 23, 0, 0, 0, time.UTC)
@@ -170,7 +176,7 @@ func TestScheduleThatRestrictsBothDaysIsTwoSchedulesAndOneCall(t *testing.T) {
 		t.Errorf("got %q at %s", first.body, first.header.Get("Ce-Time"))
 	}
 	b.eventually("the second schedule's occurrence is turned away", func() bool {
-		return strings.Contains(b.logged(), "the occurrence is delivered, or another is at it")
+		return strings.Contains(b.logged(), "the occurrence is delivered, or another delivery holds it")
 	})
 	b.nextMinute()
 	if second := b.nextCall(); second.body != "of later" {
@@ -189,7 +195,41 @@ func TestScheduleThatRestrictsBothDaysIsTwoSchedulesAndOneCall(t *testing.T) {
 	}
 }
 
-func TestDeletingAContainerDeletesItsTriggersFirst(t *testing.T) {
+func TestCronTrigger_CallsOnTheDaysThatBothFieldsMatch(t *testing.T) {
+	t.Parallel()
+	// Monday the 1st of February 2027 begins in Paris.
+	midnight := time.Date(2027, 1, 31, 23, 0, 0, 0, time.UTC)
+	w, err := start(time.Until(midnight.Add(-10*time.Minute)), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.Close)
+	b := setupIn(t, w)
+	for name, test := range map[string]struct{ schedule, want string }{
+		"an odd Monday":       {"0 0 */2 * 1", "cron(0 0 ? * 2 *) Europe/Paris"},
+		"the 1st of Tuesdays": {"0 0 1 * */2", "cron(0 0 1 * ? *) Europe/Paris"},
+		"later":               {"1 0 1-31 * 2", "cron(1 0 * * ? *) Europe/Paris"},
+	} {
+		created := b.createCron(name, test.schedule, "Europe/Paris")
+		b.wait(created.ID)
+		if got := strings.Join(b.schedules(created.ID), "; "); got != test.want {
+			t.Errorf("%s: got schedules %s, want %s", name, got, test.want)
+		}
+	}
+	b.moveTo(midnight)
+	if first := b.nextCall(); first.body != "of an odd Monday" {
+		t.Errorf("got %q", first.body)
+	}
+	b.eventually("the other occurrence is filtered", func() bool {
+		return strings.Contains(b.logged(), "the other day field does not match")
+	})
+	b.nextMinute()
+	if second := b.nextCall(); second.body != "of later" {
+		t.Errorf("got %q", second.body)
+	}
+}
+
+func TestDeleteContainer_DeletesItsTriggersFirst(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	var ids []string
@@ -220,28 +260,55 @@ func TestDeletingAContainerDeletesItsTriggersFirst(t *testing.T) {
 	}
 }
 
-// TestSampleEventsAreServed runs each function on its file in events/, as
-// `sam local invoke` does.
-func TestSampleEventsAreServed(t *testing.T) {
+// TestSampleEvents_ShowAnOperationThatWorks runs each function on its file in
+// events/, as `sam local invoke` does.
+func TestSampleEvents_ShowAnOperationThatWorks(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
+	calls := make(chan call, 100)
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		calls <- call{r.Method, r.URL.RequestURI(), r.Header, string(body)}
+	}))
+	t.Cleanup(server.Close)
+	if err := sample.Store(t.Context(), b.AWSEndpoint(), b.Function("reconcile").Environment, server.URL); err != nil {
+		t.Fatal(err)
+	}
+	b.eventually("the sample triggers are ready", func() bool {
+		answer := b.runSample("list-trigger")
+		return strings.Count(answer, `\"status\":\"ready\"`) == 3
+	})
 	folders, err := filepath.Glob("../../functions/*")
 	if err != nil || len(folders) == 0 {
 		t.Fatalf("got %v, %v", folders, err)
 	}
 	for _, folder := range folders {
-		function := filepath.Base(folder)
-		event, err := os.ReadFile("../../events/" + function + ".json")
-		if err != nil {
-			t.Errorf("%s has no sample event: %v", function, err)
-			continue
-		}
-		answer, err := b.Invoke(t.Context(), function, event)
-		if err != nil {
-			t.Errorf("%s: %v", function, err)
-		}
-		if api := bytes.Contains(event, []byte("routeKey")); api && !bytes.Contains(answer, []byte(`"statusCode":401`)) {
-			t.Errorf("%s: got %s, want that the sample's key is unknown", function, answer)
+		answer := b.runSample(filepath.Base(folder))
+		if strings.Contains(answer, "statusCode") && !strings.Contains(answer, `"statusCode":200,`) || strings.Contains(answer, "itemIdentifier") {
+			t.Errorf("%s: got %s", filepath.Base(folder), answer)
 		}
 	}
+	got := map[string]string{}
+	for len(calls) > 0 {
+		c := <-calls
+		got[c.uri] = c.body
+	}
+	if got["/jobs"] != `{"job":"nightly"}` || got["/orders"] != `{"order":1}` {
+		t.Errorf("the container was called with %v", got)
+	}
+}
+
+// runSample runs a function on its sample event and returns what it answers.
+func (b *testBundle) runSample(function string) string {
+	b.t.Helper()
+	event, err := os.ReadFile("../../events/" + function + ".json")
+	if err != nil {
+		b.t.Fatalf("%s has no sample event: %v", function, err)
+	}
+	event = bytes.ReplaceAll(event, []byte("123456789012"), []byte(b.Account()))
+	answer, err := b.Invoke(b.t.Context(), function, event)
+	if err != nil {
+		b.t.Fatalf("%s: %v", function, err)
+	}
+	return string(answer)
 }

@@ -20,11 +20,11 @@ func namesOf(triggers []*container.Trigger) []string {
 	return names
 }
 
-func TestListKnowsEveryOrderFilterAndPage(t *testing.T) {
+func TestListTriggers_OrdersFiltersAndPages(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	other := b.createContainer(map[string]any{
-		"name": "other", "public_endpoint": "https://example.com/app", "project_id": uuid.NewString(), "namespace_id": uuid.NewString(),
+		"name": "other", "public_endpoint": "https://example.com/app", "namespace_id": b.createNamespace(map[string]any{"name": "other", "project_id": uuid.NewString()}),
 	})
 	for _, name := range []string{"delta", "alpha", "charlie"} {
 		b.createCron(name, "@daily", "UTC")
@@ -83,7 +83,7 @@ func TestListKnowsEveryOrderFilterAndPage(t *testing.T) {
 	}
 }
 
-func TestStockClientFindsAllPages(t *testing.T) {
+func TestListTriggers_StockClientFindsAllPages(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const count = 23
@@ -100,13 +100,13 @@ func TestStockClientFindsAllPages(t *testing.T) {
 			t.Errorf("page size %d: got %v", size, names)
 		}
 	}
-	regions, err := b.api.ListTriggers(&container.ListTriggersRequest{}, scw.WithRegions(scw.RegionFrPar, scw.RegionNlAms, scw.RegionPlWaw), scw.WithAllPages())
+	regions, err := b.api.ListTriggers(&container.ListTriggersRequest{}, scw.WithRegions(scw.AllRegions...), scw.WithAllPages())
 	if err != nil || len(regions.Triggers) != count {
 		t.Errorf("in all regions: got %d triggers, %v", len(regions.Triggers), err)
 	}
 }
 
-func TestListTellsEveryFaultOfItsQuery(t *testing.T) {
+func TestListTriggers_NamesEveryFaultOfTheQuery(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for query, want := range map[string][]string{
@@ -143,14 +143,26 @@ func TestListTellsEveryFaultOfItsQuery(t *testing.T) {
 	}
 }
 
-func TestRegionsAreServedOrNotFound(t *testing.T) {
+func TestRegion_IsServedOrNotFound(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	for _, region := range []string{"it-mil", "eu-west-1", "xx", "fr-par2", url.PathEscape("fr/par"), "FR-PAR"} {
+	for _, region := range []string{"eu-west-1", "xx", "fr-par2", url.PathEscape("fr/par"), "FR-PAR"} {
 		for _, path := range []string{"/triggers", "/triggers/" + uuid.NewString(), "/containers"} {
 			r := b.do(http.MethodGet, "/containers/v1/regions/"+region+path, "", nil)
 			if r.status != http.StatusNotFound || r.body["resource"] != "region" {
 				t.Errorf("%s%s: got %d %s", region, path, r.status, r.text)
+			}
+		}
+	}
+	const elsewhere = "/containers/v1/regions/xx-newtown" // well-formed, but not served
+	for _, list := range []string{"/triggers", "/containers"} {
+		if r := b.do(http.MethodGet, elsewhere+list, "", nil); r.status != http.StatusOK || r.body["total_count"] != 0.0 {
+			t.Errorf("%s: got %d %s", elsewhere+list, r.status, r.text)
+		}
+		for method, path := range map[string]string{http.MethodPost: list, http.MethodGet: list + "/" + uuid.NewString()} {
+			r := b.do(method, elsewhere+path, "{}", map[string]string{"Content-Type": "application/json"})
+			if r.status != http.StatusNotFound || r.body["resource"] != "region" {
+				t.Errorf("%s %s: got %d %s", method, elsewhere+path, r.status, r.text)
 			}
 		}
 	}

@@ -10,14 +10,14 @@ import (
 
 	container "github.com/scaleway/scaleway-sdk-go/api/container/v1"
 
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/domain/trigger"
 )
 
-// How many triggers TestNoneOfManyTriggersIsLost creates; `make soak` says 2,000.
+// How many triggers TestLoad_LosesNoneOfManyTriggers creates; `make soak` says 2,000.
 var manyTriggers = flag.Int("triggers", 150, "how many triggers the load test creates")
 
-// TestNoneOfManyTriggersIsLost has a cloud of its own: it looks at all there is.
-func TestNoneOfManyTriggersIsLost(t *testing.T) {
+// TestLoad_LosesNoneOfManyTriggers has a cloud of its own: it looks at all there is.
+func TestLoad_LosesNoneOfManyTriggers(t *testing.T) {
 	t.Parallel()
 	w := prepare(0)
 	if err := w.Start(t.Context()); err != nil {
@@ -120,6 +120,6 @@ func patiently(t *testing.T, what string, ok func() error) {
 			t.Fatalf("%s: %v", what, err)
 		}
 		// Looking at all there is takes moto its time; most of it is for what is looked at.
-		time.Sleep(max(time.Second, 4*time.Since(began)))
+		time.Sleep(max(time.Second, 4*time.Since(began))) //nolint:forbidigo // polls with a deadline
 	}
 }

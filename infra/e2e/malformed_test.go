@@ -18,7 +18,7 @@ func argument(name, reason string) string {
 	return fmt.Sprintf(`{"argument_name":%q,"reason":%q,"help_message":`, name, reason)
 }
 
-func TestNoRequestIsAnsweredWithAGoErrorOrA5xx(t *testing.T) {
+func TestAPI_AnswersMalformedRequestsInTheContractsForm(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	const jsonType = "application/json"
@@ -33,8 +33,15 @@ func TestNoRequestIsAnsweredWithAGoErrorOrA5xx(t *testing.T) {
 		return "[" + strings.TrimSuffix(strings.Repeat(element+",", n), ",") + "]"
 	}
 	// trigger is a create with a field changed or added, cron one with such a config.
-	trigger := func(fields string) string {
-		return fmt.Sprintf(`{"name":"n","container_id":%q,"cron_config":{"schedule":"@daily"},%s}`, b.containerID, fields)
+	valid := map[string]string{"name": `"n"`, "container_id": `"` + b.containerID + `"`, "cron_config": `{"schedule":"@daily"}`}
+	trigger := func(field string) string {
+		text := "{" + field
+		for name, value := range valid {
+			if !strings.HasPrefix(field, `"`+name+`":`) {
+				text += `,"` + name + `":` + value
+			}
+		}
+		return text + "}"
 	}
 	cron := func(config string) string { return trigger(`"cron_config":` + config) }
 	sqs := func(config string) string {
@@ -96,6 +103,9 @@ func TestNoRequestIsAnsweredWithAGoErrorOrA5xx(t *testing.T) {
 		"depth in an unknown": creates(trigger(`"unknown":`+strings.Repeat("[", 20_000)+strings.Repeat("]", 20_000)), "body", format),
 		"not UTF-8":           creates("{\"name\":\"\xff\"}", "body", format),
 		"UTF-16":              creates("\xff\xfe{\x00}\x00", "body", format),
+		"a name twice":        creates(`{"name":"n","name":"m"}`, "body", format),
+		"a byte order mark":   creates("\ufeff{}", "body", format),
+		"gzip":                creates("\x1f\x8b\x08\x00", "body", format),
 		"too large":           {post, "/triggers", `{"name":"` + long(300<<10) + `"}`, jsonType, 413, bad, argument("body", constraint)},
 		"a form":              {post, "/triggers", "a=b", "application/x-www-form-urlencoded", 415, bad, argument("body", format)},
 		"no content type":     {post, "/triggers", "{}", "", 415, bad, argument("body", format)},
@@ -129,6 +139,8 @@ func TestNoRequestIsAnsweredWithAGoErrorOrA5xx(t *testing.T) {
 		"the machine's own zone":   creates(cron(`{"schedule":"@daily","timezone":"Local"}`), "cron_config.timezone", format),
 		"too many headers":         creates(cron(headers(65, 1)), "cron_config.headers", constraint),
 		"too large headers":        creates(cron(headers(5, 4000)), "cron_config.headers", constraint),
+		"a zone that is a file":    creates(cron(`{"schedule":"@daily","timezone":"America//New_York"}`), "cron_config.timezone", format),
+		"a header in two cases":    creates(cron(`{"schedule":"@daily","headers":{"X":"a","x":"b"}}`), "cron_config.headers", constraint),
 		"a header that forges":     creates(cron(`{"schedule":"@daily","headers":{"X":"a\r\nY: b"}}`), "cron_config.headers", format),
 		"a header's name is none":  creates(cron(`{"schedule":"@daily","headers":{"X Y":"a"}}`), "cron_config.headers", format),
 		"a header that is a list":  creates(cron(`{"schedule":"@daily","headers":{"X":["a"]}}`), "cron_config.headers", format),
@@ -146,6 +158,7 @@ func TestNoRequestIsAnsweredWithAGoErrorOrA5xx(t *testing.T) {
 		"credentials too large":    creates(nats(`{"server_urls":["nats://n"],"subject":"s","credentials_file_content":"`+long(4097)+`"}`), "nats_config.credentials_file_content", constraint),
 		"another source's config":  updates(`{"sqs_config":{"endpoint":"https://e"}}`, "sqs_config", constraint),
 		"an empty name":            updates(`{"name":""}`, "name", constraint),
+		"two cases of a header":    updates(`{"cron_config":{"headers":{"X":"a","x":"b"}}}`, "cron_config.headers", constraint),
 		"an empty schedule":        updates(`{"cron_config":{"schedule":""}}`, "cron_config.schedule", constraint),
 		"an update that is a list": updates(`[]`, "body", format),
 		// Queries.
@@ -179,6 +192,9 @@ func TestNoRequestIsAnsweredWithAGoErrorOrA5xx(t *testing.T) {
 			if r.status != test.status || kind != test.kind || !strings.Contains(r.text, test.more) {
 				t.Errorf("got %d %.400s\nwant %d %s %s", r.status, r.text, test.status, test.kind, test.more)
 			}
+			if details, _ := r.body["details"].([]any); strings.Contains(r.text, `"argument_name":"body"`) && len(details) != 1 {
+				t.Errorf("got more faults than that of the body: %.400s", r.text)
+			}
 			if r.header.Get("Content-Type") != jsonType || r.header.Get("X-Request-Id") == "" {
 				t.Errorf("got headers %v", r.header)
 			}
@@ -198,7 +214,7 @@ func TestNoRequestIsAnsweredWithAGoErrorOrA5xx(t *testing.T) {
 }
 
 // What no HTTP client would send.
-func TestWhatIsNoHTTPDoesNotStopTheAPI(t *testing.T) {
+func TestAPI_SurvivesInvalidHTTP(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	for _, text := range []string{
@@ -219,8 +235,8 @@ func TestWhatIsNoHTTPDoesNotStopTheAPI(t *testing.T) {
 	}
 }
 
-// TestTooManyRequestsAreThrottled has a cloud of its own, whose API takes few.
-func TestTooManyRequestsAreThrottled(t *testing.T) {
+// TestAPI_ThrottlesTooManyRequests has a cloud of its own, whose API takes few.
+func TestAPI_ThrottlesTooManyRequests(t *testing.T) {
 	t.Parallel()
 	w := prepare(0)
 	w.Parameters = map[string]string{"ApiRate": "1", "ApiBurst": "5"}

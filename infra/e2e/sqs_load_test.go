@@ -119,7 +119,7 @@ func (q *queue) sendAll(count int, group func(i int) string) {
 	}
 }
 
-func TestNoMessageIsLostOrSentAgainWhenAContainerFails(t *testing.T) {
+func TestSQSTrigger_LosesAndRepeatsNoMessageIfTheContainerFails(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.loseNothing(b.createQueue(nil))
@@ -159,7 +159,7 @@ func (b *testBundle) loseNothing(q *queue) {
 	t.Logf("%d messages: %d calls failed by chance, %d messages were taken again whose answer was lost when the container was killed", messages, target.failures, doubles)
 }
 
-func TestMessageGroupsKeepTheirOrder(t *testing.T) {
+func TestSQSTrigger_KeepsTheOrderOfMessageGroups(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	target := newFlaky(t, 10)

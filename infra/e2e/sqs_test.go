@@ -30,7 +30,7 @@ func (b *testBundle) createQueue(attributes map[string]string) *queue {
 	if attributes["FifoQueue"] == "true" {
 		name += ".fifo"
 	}
-	q := &queue{b: b, client: sqs.NewFromConfig(b.AWSConfig()), endpoint: b.AWSEndpoint(), arn: "arn:aws:sqs:us-east-1:123456789012:" + name}
+	q := &queue{b: b, client: sqs.NewFromConfig(b.AWSConfig()), endpoint: b.AWSEndpoint(), arn: "arn:aws:sqs:us-east-1:" + b.Account() + ":" + name}
 	created, err := q.client.CreateQueue(b.t.Context(), &sqs.CreateQueueInput{QueueName: &name, Attributes: attributes})
 	if err != nil {
 		b.t.Fatal(err)
@@ -95,13 +95,10 @@ func (b *testBundle) expectReady(id string) {
 	}
 }
 
-// send sends a message of that body, in a group where it is not "".
-func (q *queue) send(body, group string, attributes map[string]sqstypes.MessageAttributeValue) (messageID string) {
+// send sends a message of that body.
+func (q *queue) send(body string, attributes map[string]sqstypes.MessageAttributeValue) (messageID string) {
 	q.b.t.Helper()
 	input := &sqs.SendMessageInput{QueueUrl: &q.url, MessageBody: &body, MessageAttributes: attributes}
-	if group != "" {
-		input.MessageGroupId, input.MessageDeduplicationId = &group, aws.String(uuid.NewString())
-	}
 	sent, err := q.client.SendMessage(q.b.t.Context(), input)
 	if err != nil {
 		q.b.t.Fatal(err)
@@ -109,14 +106,14 @@ func (q *queue) send(body, group string, attributes map[string]sqstypes.MessageA
 	return *sent.MessageId
 }
 
-func TestMessagesOfAQueueReachTheContainer(t *testing.T) {
+func TestSQSTrigger_DeliversTheMessagesOfAQueue(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	q := b.createQueue(nil)
 	id := b.createSQS("orders", q.config()).ID
 	b.expectReady(id)
 
-	messageID := q.send(`{"order":1}`, "", map[string]sqstypes.MessageAttributeValue{
+	messageID := q.send(`{"order":1}`, map[string]sqstypes.MessageAttributeValue{
 		"Kind":  {DataType: aws.String("String"), StringValue: aws.String("new")},
 		"Count": {DataType: aws.String("Number"), StringValue: aws.String("7")},
 		"Raw":   {DataType: aws.String("Binary"), BinaryValue: []byte{0, 255}},

@@ -8,25 +8,26 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/google/uuid"
 
-	"containertriggers/shared/auth"
-	"containertriggers/shared/table"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/auth"
 )
 
-// TestEachCallerSeesAndDoesWhatItMay asks every call of the API with every kind of
+// TestTenancy_EachCallerSeesAndChangesOnlyItsOwn asks every call of the API with every kind of
 // key, and expects the contract's answer; and of what a caller may not know of,
 // nothing in any answer or log line.
-func TestEachCallerSeesAndDoesWhatItMay(t *testing.T) {
+func TestTenancy_EachCallerSeesAndChangesOnlyItsOwn(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	// What nobody else is to see, but for the IDs that he names himself.
 	const mark = "nobody-elses-business"
-	b.containerID = b.createContainer(map[string]any{"name": mark, "description": mark, "tags": []string{mark}, "public_endpoint": "http://" + mark + ".test"})
+	namespace := b.createNamespace(map[string]any{"name": mark, "description": mark, "tags": []string{mark}, "environment_variables": map[string]string{mark: mark}})
+	b.containerID = b.createContainer(map[string]any{"namespace_id": namespace, "name": mark, "description": mark, "tags": []string{mark}, "public_endpoint": "http://" + mark + ".test"})
 	trigger := b.createCron(mark, "@daily", "UTC")
 	b.wait(trigger.ID)
 
 	other, organization := uuid.NewString(), uuid.NewString()
-	revoked := b.newKey(auth.Caller{OrganizationID: b.organization, PermissionSet: auth.FullAccess}, far())
-	keys := table.Keys{Client: dynamodb.NewFromConfig(b.AWSConfig()), Table: b.Function("get-trigger").Environment["KEYS_TABLE"]}
+	revoked := b.newKey(auth.Principal{OrganizationID: b.organization, PermissionSet: auth.FullAccess}, far())
+	keys := store.Keys{Client: dynamodb.NewFromConfig(b.AWSConfig()), Table: b.Function("get-trigger").Environment["KEYS_TABLE"]}
 	if err := keys.Revoke(t.Context(), auth.Hash(revoked)); err != nil {
 		t.Fatal(err)
 	}
@@ -35,13 +36,13 @@ func TestEachCallerSeesAndDoesWhatItMay(t *testing.T) {
 		{"missing", ""},
 		{"malformed", "not-a-uuid"},
 		{"unknown", uuid.NewString()},
-		{"expired", b.newKey(auth.Caller{OrganizationID: b.organization, PermissionSet: auth.FullAccess}, past())},
+		{"expired", b.newKey(auth.Principal{OrganizationID: b.organization, PermissionSet: auth.FullAccess}, past())},
 		{"revoked", revoked},
-		{"other organization", b.newKey(auth.Caller{OrganizationID: organization, DefaultProjectID: other, PermissionSet: auth.FullAccess}, far())},
-		{"other project", b.newKey(auth.Caller{OrganizationID: b.organization, ProjectIDs: []string{other}, DefaultProjectID: other, PermissionSet: auth.FullAccess}, far())},
-		{"read-only elsewhere", b.newKey(auth.Caller{OrganizationID: organization, DefaultProjectID: other, PermissionSet: auth.ReadOnly}, far())},
-		{"read-only", b.newKey(auth.Caller{OrganizationID: b.organization, DefaultProjectID: b.organization, PermissionSet: auth.ReadOnly}, far())},
-		{"own project", b.newKey(auth.Caller{OrganizationID: b.organization, ProjectIDs: []string{b.organization}, DefaultProjectID: b.organization, PermissionSet: auth.FullAccess}, far())},
+		{"other organization", b.newKey(auth.Principal{OrganizationID: organization, DefaultProjectID: other, PermissionSet: auth.FullAccess}, far())},
+		{"other project", b.newKey(auth.Principal{OrganizationID: b.organization, ProjectIDs: []string{other}, DefaultProjectID: other, PermissionSet: auth.FullAccess}, far())},
+		{"read-only elsewhere", b.newKey(auth.Principal{OrganizationID: organization, DefaultProjectID: other, PermissionSet: auth.ReadOnly}, far())},
+		{"read-only", b.newKey(auth.Principal{OrganizationID: b.organization, DefaultProjectID: b.organization, PermissionSet: auth.ReadOnly}, far())},
+		{"own project", b.newKey(auth.Principal{OrganizationID: b.organization, ProjectIDs: []string{b.organization}, DefaultProjectID: b.organization, PermissionSet: auth.FullAccess}, far())},
 	}
 	type want struct {
 		status int
@@ -51,6 +52,7 @@ func TestEachCallerSeesAndDoesWhatItMay(t *testing.T) {
 	ok := want{200, "", ""}
 	mine := func(id string) want { return want{200, "", id} }
 	none := want{200, "", `:[],"total_count":0`}
+	daily := want{200, "", `{"description":"at 00:00 every day, UTC","timezone":"UTC","next_runs":[{"scheduled_at":"`}
 	notFound := func(resource, id string) want {
 		return want{404, "not_found", `"resource":"` + resource + `","resource_id":"` + id + `"`}
 	}
@@ -62,7 +64,9 @@ func TestEachCallerSeesAndDoesWhatItMay(t *testing.T) {
 	}
 	createTrigger := `{"name":"` + mark + `","container_id":"` + b.containerID + `","cron_config":{"schedule":"@yearly"}}`
 	createContainer := `{"name":"` + mark + `","public_endpoint":"http://` + mark + `.test","project_id":"` + b.organization + `","organization_id":"` + b.organization + `"}`
-	noTrigger, noContainer := notFound("trigger", trigger.ID), notFound("container", b.containerID)
+	createNamespace := `{"name":"` + mark + `","project_id":"` + b.organization + `","organization_id":"` + b.organization + `"}`
+	createInNamespace := `{"name":"` + mark + `","public_endpoint":"http://` + mark + `.test","namespace_id":"` + namespace + `"}`
+	noTrigger, noContainer, noNamespace := notFound("trigger", trigger.ID), notFound("container", b.containerID), notFound("namespace", namespace)
 	for _, step := range []struct {
 		name, method, path, body                   string
 		full, readOnly, stranger, readOnlyStranger want
@@ -71,6 +75,8 @@ func TestEachCallerSeesAndDoesWhatItMay(t *testing.T) {
 		{"list the triggers of a container", http.MethodGet, "/triggers?container_id=" + b.containerID, "", mine(trigger.ID), mine(trigger.ID), none, none},
 		{"list the triggers of an organization", http.MethodGet, "/triggers?organization_id=" + b.organization + "&project_id=" + b.organization, "", mine(trigger.ID), mine(trigger.ID), none, none},
 		{"get trigger", http.MethodGet, "/triggers/" + trigger.ID, "", ok, ok, noTrigger, noTrigger},
+		{"next runs", http.MethodGet, "/triggers/" + trigger.ID + "/next-runs", "", daily, daily, noTrigger, noTrigger},
+		{"preview a schedule", http.MethodPost, "/preview-schedule", `{"schedule":"@daily"}`, daily, daily, daily, daily},
 		{"create trigger", http.MethodPost, "/triggers", createTrigger, ok, denied("trigger"), noContainer, denied("trigger")},
 		{"update trigger", http.MethodPatch, "/triggers/" + trigger.ID, `{"description":"d"}`, ok, denied("trigger"), noTrigger, noTrigger},
 		{"delete trigger", http.MethodDelete, "/triggers/" + trigger.ID, "", ok, denied("trigger"), noTrigger, noTrigger},
@@ -78,7 +84,15 @@ func TestEachCallerSeesAndDoesWhatItMay(t *testing.T) {
 		{"get container", http.MethodGet, "/containers/" + b.containerID, "", ok, ok, noContainer, noContainer},
 		{"create container", http.MethodPost, "/containers", createContainer, ok, denied("container"), denied("container"), denied("container")},
 		{"update container", http.MethodPatch, "/containers/" + b.containerID, `{"description":"d"}`, ok, denied("container"), noContainer, noContainer},
+		{"create container in a namespace", http.MethodPost, "/containers", createInNamespace, ok, denied("container"), noNamespace, denied("container")},
 		{"delete container", http.MethodDelete, "/containers/" + b.containerID, "", ok, denied("container"), noContainer, noContainer},
+		{"list namespaces", http.MethodGet, "/namespaces?project_id=" + b.organization, "", mine(namespace), mine(namespace), none, none},
+		{"list namespaces by name", http.MethodGet, "/namespaces?name=" + mark, "", mine(namespace), mine(namespace), none, none},
+		{"list the containers of a namespace", http.MethodGet, "/containers?namespace_id=" + namespace, "", ok, ok, none, none},
+		{"get namespace", http.MethodGet, "/namespaces/" + namespace, "", ok, ok, noNamespace, noNamespace},
+		{"create namespace", http.MethodPost, "/namespaces", createNamespace, ok, denied("namespace"), denied("namespace"), denied("namespace")},
+		{"update namespace", http.MethodPatch, "/namespaces/" + namespace, `{"description":"d"}`, ok, denied("namespace"), noNamespace, noNamespace},
+		{"delete namespace", http.MethodDelete, "/namespaces/" + namespace, "", ok, denied("namespace"), noNamespace, noNamespace},
 	} {
 		for _, caller := range callers {
 			expected := map[string]want{

@@ -4,9 +4,8 @@
 //	go run ./infra/keys list
 //	go run ./infra/keys revoke ACCESS_KEY
 //
-// It works on the table named by KEYS_TABLE, with the AWS credentials and region
-// that the AWS CLI would use. A secret key is printed once, when it is made; the
-// table holds its hash alone.
+// It uses the table that KEYS_TABLE names, and the credentials and region of the AWS CLI.
+// It prints a secret key once, on create. The table holds only the key's hash.
 package main
 
 import (
@@ -23,9 +22,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"containertriggers/shared/auth"
-	"containertriggers/shared/check"
-	"containertriggers/shared/table"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/contract/request"
+	"containertriggers/shared/domain/auth"
 )
 
 const usage = `usage:
@@ -47,7 +46,7 @@ func main() {
 	}
 }
 
-// usageError is a command line that cannot be understood.
+// usageError is the error of a command line.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
@@ -63,7 +62,7 @@ func run(ctx context.Context, args []string, tableName string, out io.Writer) er
 	if err != nil {
 		return fmt.Errorf("reading the AWS configuration: %w", err)
 	}
-	keys := table.Keys{Client: dynamodb.NewFromConfig(cfg), Table: tableName}
+	keys := store.Keys{Client: dynamodb.NewFromConfig(cfg), Table: tableName}
 
 	switch command, rest := args[0], args[1:]; command {
 	case "create":
@@ -80,10 +79,10 @@ func run(ctx context.Context, args []string, tableName string, out io.Writer) er
 	}
 }
 
-// create makes a key and prints it as the environment that stock clients read.
-func create(ctx context.Context, keys table.Keys, args []string, now time.Time, out io.Writer) error {
+// create creates a key and prints it as the environment variables of stock clients.
+func create(ctx context.Context, keys store.Keys, args []string, now time.Time, out io.Writer) error {
 	var (
-		caller      auth.Caller
+		caller      auth.Principal
 		description string
 		lifetime    time.Duration
 	)
@@ -143,7 +142,7 @@ export SCW_DEFAULT_PROJECT_ID=%s
 
 func uuidInto(target *string) func(string) error {
 	return func(text string) error {
-		canonical, ok := check.CanonicalUUID(text)
+		canonical, ok := request.CanonicalUUID(text)
 		if !ok {
 			return fmt.Errorf("%q is not a UUID", text)
 		}
@@ -152,7 +151,7 @@ func uuidInto(target *string) func(string) error {
 	}
 }
 
-func list(ctx context.Context, keys table.Keys, out io.Writer) error {
+func list(ctx context.Context, keys store.Keys, out io.Writer) error {
 	all, err := keys.All(ctx)
 	if err != nil {
 		return err
@@ -173,8 +172,8 @@ func list(ctx context.Context, keys table.Keys, out io.Writer) error {
 	return lines.Flush()
 }
 
-// revoke removes a key. Functions that remember it forget it within a minute.
-func revoke(ctx context.Context, keys table.Keys, accessKey string, out io.Writer) error {
+// revoke deletes a key. Functions that have cached it accept it for up to a minute.
+func revoke(ctx context.Context, keys store.Keys, accessKey string, out io.Writer) error {
 	all, err := keys.All(ctx)
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 	"containertriggers/infra/local/moto/mototest"
 )
 
-func TestOperatorMakesListsAndRevokesKeys(t *testing.T) {
+func TestKeys_AreCreatedListedAndRevoked(t *testing.T) {
 	cfg, tableName := mototest.Config(t), mototest.Environment(t, "get-trigger")["KEYS_TABLE"]
 	for name, value := range map[string]string{
 		"AWS_ENDPOINT_URL": *cfg.BaseEndpoint, "AWS_REGION": cfg.Region, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"containertriggers/infra/local/cloud"
 )
 
 // demo is a container that prints every request that it gets.
@@ -16,10 +18,12 @@ type demo struct {
 	server *http.Server
 }
 
-// maxShown bounds how much of a body is printed, in bytes.
+// maxShown is the number of bytes of a body that demo prints.
 const maxShown = 1000
 
-func startDemo(out io.Writer) (*demo, error) {
+// startDemo starts the demo container. It also listens on bridgeAddress, if that is
+// not empty.
+func startDemo(out io.Writer, bridgeAddress string) (*demo, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("starting the demo container: %w", err)
@@ -43,6 +47,15 @@ func startDemo(out io.Writer) (*demo, error) {
 	})
 	d := &demo{url: "http://" + listener.Addr().String(), server: &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}}
 	go func() { _ = d.server.Serve(listener) }() // until it is closed
+	if bridgeAddress == "" {
+		return d, nil
+	}
+	bridge, err := cloud.SamePort(listener, bridgeAddress)
+	if err != nil {
+		d.close()
+		return nil, err
+	}
+	go func() { _ = d.server.Serve(bridge) }() // until it is closed
 	return d, nil
 }
 

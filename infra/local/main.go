@@ -1,11 +1,11 @@
-// Command local runs Container Triggers on this machine, without Docker or an AWS
-// account: an AWS emulator with the project's template deployed on it, what the
-// emulator leaves out, and a demo container with a trigger that calls it every
-// minute.
+// Command local runs Container Triggers on this machine without Docker or an AWS account:
+// the local cloud with the project's template, and a demo container with a trigger that
+// calls it every minute.
 //
-// PORT is the API's port (3000). AWS_ENDPOINT_URL, if it is set, is an AWS
-// emulator to use instead of starting one. PYTHON is an interpreter that has what
-// requirements.txt says; python.sh prints one.
+// PORT is the API's port (3000). If AWS_ENDPOINT_URL is set, the command uses the AWS
+// emulator there instead of starting one. With DOCKER=1, containers on this machine reach
+// the emulator and the demo container, as `sam local` needs it. PYTHON is an interpreter
+// with the packages of requirements.txt; python.sh prints one.
 package main
 
 import (
@@ -29,6 +29,11 @@ import (
 // invocation again for the first time.
 const lambdaRetryDelay = time.Minute
 
+// mappingTime is how long changes of event source mappings last here. On AWS it may take a
+// minute (Lambda Developer Guide, "How Lambda processes records from stream and queue-based
+// event sources").
+const mappingTime = 3 * time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -44,7 +49,14 @@ func run(ctx context.Context) error {
 	port := cmp.Or(os.Getenv("PORT"), "3000")
 	c := &cloud.Cloud{
 		Root: ".", Python: moto.Python(), Address: "127.0.0.1:" + port, Endpoint: os.Getenv("AWS_ENDPOINT_URL"),
-		Now: time.Now, RetryDelay: lambdaRetryDelay, Log: out.functionLine,
+		Now: time.Now, RetryDelay: lambdaRetryDelay, MappingTime: mappingTime, Log: out.functionLine,
+	}
+	var containersHost string // under which containers reach this machine
+	if os.Getenv("DOCKER") != "" {
+		var err error
+		if containersHost, c.BridgeAddress, err = bridge(ctx); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintln(out, "starting the local cloud …")
 	err := c.Start(ctx)
@@ -56,7 +68,7 @@ func run(ctx context.Context) error {
 	}
 	defer c.Close()
 
-	demo, err := startDemo(out)
+	demo, err := startDemo(out, c.BridgeAddress)
 	if err != nil {
 		return err
 	}
@@ -69,9 +81,16 @@ func run(ctx context.Context) error {
 	if err := env.write(path); err != nil {
 		return err
 	}
-	if err := writeSAM(filepath.Join(".local", "sam-env.json"), c); err != nil {
-		return err
+	samples := demo.url
+	if containersHost != "" {
+		samples = at(containersHost, demo.url)
+		samEnvironment := filepath.Join(".local", "sam-env.json")
+		if err := writeSAM(samEnvironment, c, containersHost); err != nil {
+			return err
+		}
+		defer func() { _ = os.Remove(samEnvironment) }() // it leads nowhere once this has ended
 	}
+	go keepSamples(ctx, c, samples)
 	fmt.Fprintf(out, welcome, c.APIURL(), c.AWSEndpoint(), c.NATSURL(), demo.url, path)
 
 	select {
@@ -95,12 +114,12 @@ In another terminal:
 
   source %s
   curl -H "X-Auth-Token: $SCW_SECRET_KEY" "$SCW_API_URL/containers/v1/regions/$SCW_DEFAULT_REGION/triggers"
-  aws sqs create-queue --queue-name orders   # the README has a trigger for it
+  aws sqs create-queue --queue-name orders   # events/README.md has a trigger for it
   scw container trigger create container-id=$CONTAINER_ID name=mine cron-config.schedule="*/2 * * * *" cron-config.timezone=Europe/Paris
 
 `
 
-// printer writes whole lines of many to standard output, one at a time.
+// printer writes lines of many goroutines to standard output, one at a time.
 type printer struct{ mu sync.Mutex }
 
 func (p *printer) Write(text []byte) (int, error) {
@@ -109,7 +128,7 @@ func (p *printer) Write(text []byte) (int, error) {
 	return os.Stdout.Write(text)
 }
 
-// functionLine prints what a function wrote.
+// functionLine prints a line of a function's log.
 func (p *printer) functionLine(function, line string) {
 	fmt.Fprintf(p, "%-18s| %s\n", function, line)
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"containertriggers/infra/local/natsd"
-	"containertriggers/shared/invoke"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/domain/trigger"
 )
 
-// authority makes users of one account of a NATS server.
+// authority creates users of one account of a NATS server.
 type authority struct {
 	t        *testing.T
 	operator nkeys.KeyPair
@@ -38,7 +38,7 @@ func newPair(t *testing.T, create func() (nkeys.KeyPair, error)) (pair nkeys.Key
 	return pair, public
 }
 
-// newAuthority gives an authority and the options of a server that knows it.
+// newAuthority returns an authority, and the options of a server that accepts its users.
 func newAuthority(t *testing.T) (*authority, *server.Options) {
 	t.Helper()
 	operator, operatorKey := newPair(t, nkeys.CreateOperator)
@@ -47,7 +47,7 @@ func newAuthority(t *testing.T) (*authority, *server.Options) {
 	if err := a.resolver.Store(accountKey, a.encoded()); err != nil {
 		t.Fatal(err)
 	}
-	// A server of an operator needs an account of its own.
+	// A server with an operator requires a system account.
 	_, systemKey := newPair(t, nkeys.CreateAccount)
 	system, err := jwt.NewAccountClaims(systemKey).Encode(operator)
 	if err != nil {
@@ -68,7 +68,7 @@ func (a *authority) encoded() string {
 	return text
 }
 
-// user makes a user's credentials file.
+// user creates a user and returns the credentials file and the public key.
 func (a *authority) user(change func(*jwt.UserClaims)) (credentials, public string) {
 	a.t.Helper()
 	user, public := newPair(a.t, nkeys.CreateUser)
@@ -91,7 +91,7 @@ func (a *authority) user(change func(*jwt.UserClaims)) (credentials, public stri
 	return string(file), public
 }
 
-// revoke takes a user's credentials back.
+// revoke revokes the credentials of a user.
 func (a *authority) revoke(on *natsd.Server, public string) {
 	a.t.Helper()
 	a.claims.Revoke(public)
@@ -105,7 +105,7 @@ func (a *authority) revoke(on *natsd.Server, public string) {
 	on.UpdateAccountClaims(account, a.claims)
 }
 
-func TestCredentialsAreShownAndTheirFaultsTold(t *testing.T) {
+func TestTrigger_ReportsRefusedCredentialsAndRecovers(t *testing.T) {
 	t.Parallel()
 	a, options := newAuthority(t)
 	b := setup(t, options)
@@ -128,7 +128,7 @@ func TestCredentialsAreShownAndTheirFaultsTold(t *testing.T) {
 	b.publish(conn, "orders", "1")
 	b.eventually("it arrives", func() bool { return b.count() == 1 })
 
-	// What its owner corrects heals.
+	// The trigger recovers when its owner corrects it.
 	b.inError(ids["foreign"], "authorization violation")
 	second, _ := a.user(nil)
 	b.update(ids["foreign"], `{"nats_config":{"credentials_file_content":`+quote(second)+`}}`)
@@ -137,7 +137,7 @@ func TestCredentialsAreShownAndTheirFaultsTold(t *testing.T) {
 	b.update(ids["narrow"], `{"nats_config":{"subject":"allowed"}}`)
 	b.ready(ids["narrow"])
 
-	// What the server takes back is told.
+	// A revocation is reported.
 	a.revoke(b.nats, public)
 	b.inError(ids["good"], "refuses")
 	b.update(ids["good"], `{"nats_config":{"credentials_file_content":`+quote(second)+`}}`)
@@ -148,7 +148,7 @@ func TestCredentialsAreShownAndTheirFaultsTold(t *testing.T) {
 		for _, secret := range []string{good, foreign, narrow, expired, second} {
 			for _, line := range strings.Split(secret, "\n") {
 				if len(line) > 40 && strings.Contains(b.get(id).ErrorMessage, line) {
-					t.Errorf("the credentials are told: %s", b.get(id).ErrorMessage)
+					t.Errorf("error_message contains credentials: %s", b.get(id).ErrorMessage)
 				}
 			}
 		}
@@ -160,7 +160,7 @@ func TestCredentialsAreShownAndTheirFaultsTold(t *testing.T) {
 
 func quote(text string) string { return `"` + strings.ReplaceAll(text, "\n", `\n`) + `"` }
 
-func TestAServerThatCannotBeReachedIsToldAndReachedWhenItComes(t *testing.T) {
+func TestTrigger_ReportsAnUnreachableServerAndRecovers(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	gone, err := natsd.Start(nil)
@@ -199,12 +199,12 @@ func TestAServerThatCannotBeReachedIsToldAndReachedWhenItComes(t *testing.T) {
 	}
 }
 
-func TestAServerThatDoesNotAnswerHoldsNoOtherTriggerUp(t *testing.T) {
+func TestRelay_SilentServerDoesNotDelayOtherTriggers(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	var silent []string
-	for range 5 { // each is waited for
-		listener, err := net.Listen("tcp", "127.0.0.1:0") // connections wait in its queue
+	for range 5 { // the client waits for each
+		listener, err := net.Listen("tcp", "127.0.0.1:0") // it accepts no connection
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -218,12 +218,12 @@ func TestAServerThatDoesNotAnswerHoldsNoOtherTriggerUp(t *testing.T) {
 	b.update(id, `{"nats_config":{"subject":"t"}}`)
 	b.ready(id)
 	if got := b.get(stuck).Status; got != trigger.Creating {
-		t.Errorf("the other one was waited for: it is %s", got)
+		t.Errorf("the relay waited for the silent server: the trigger is %s", got)
 	}
 	b.inError(stuck, "does not answer in time")
 }
 
-func TestPrivateServersAreNotReachedUnlessTheDeploymentAllowsThem(t *testing.T) {
+func TestDialer_RefusesPrivateServersUnlessAllowed(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	b.Dialer = dialerOfADeployment()
@@ -232,5 +232,5 @@ func TestPrivateServersAreNotReachedUnlessTheDeploymentAllowsThem(t *testing.T) 
 	b.inError(id, "is not public")
 }
 
-// dialerOfADeployment is the dialler that AWS deployments have.
+// dialerOfADeployment returns the dialer of a deployment on AWS.
 func dialerOfADeployment() *net.Dialer { return invoke.Dialer(invoke.Settings{}) }

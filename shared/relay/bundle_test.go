@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -24,12 +25,13 @@ import (
 
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/infra/local/natsd"
-	"containertriggers/shared/container"
-	"containertriggers/shared/invoke"
-	"containertriggers/shared/seal"
-	"containertriggers/shared/table"
-	"containertriggers/shared/target"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/aws/seal"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/domain/auth"
+	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/trigger"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -39,13 +41,22 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// deadline is how long a test waits for what must come.
-const deadline = 60 * time.Second
+// deadline is the time that a test waits for an event.
+const deadline = 3 * time.Minute
 
-// testBundle is a shard of the relay on moto, a NATS server, and a container that
-// notes its calls.
+// quick shortens the intervals that tests would wait for. It leaves the timeouts, which
+// a busy machine needs. FetchTime is longer than the longest request that a test lets a
+// consumer accept.
+var quick = Timing{
+	FollowInterval: 200 * time.Millisecond, StatusInterval: 200 * time.Millisecond, ReconnectWait: 200 * time.Millisecond,
+	CheckInterval: time.Second, FetchTime: 2 * time.Second,
+}
+
+// testBundle has a shard of the relay on moto, a NATS server, and a container that
+// records its calls.
 type testBundle struct {
 	*Relay
+	resolve.Resolver
 	t     *testing.T
 	shard string
 	nats  *natsd.Server
@@ -54,7 +65,8 @@ type testBundle struct {
 
 	mu     sync.Mutex
 	answer func(body string) int
-	taken  map[string]int // calls answered with a 2xx, by body
+	taken  map[string]int             // calls answered with a 2xx, by body
+	ids    map[string]map[string]bool // each ce-id of the calls, by body
 	calls  int
 }
 
@@ -62,7 +74,7 @@ func setup(t *testing.T, options *server.Options) *testBundle {
 	t.Helper()
 	env, cfg := mototest.Environment(t, "relay"), mototest.Config(t)
 	db, queues := dynamodb.NewFromConfig(cfg), sqs.NewFromConfig(cfg)
-	b := &testBundle{t: t, shard: uuid.NewString(), taken: map[string]int{}, answer: func(string) int { return http.StatusOK }}
+	b := &testBundle{t: t, shard: uuid.NewString(), taken: map[string]int{}, ids: map[string]map[string]bool{}, answer: func(string) int { return http.StatusOK }}
 	created, err := queues.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &b.shard})
 	if err != nil {
 		t.Fatal(err)
@@ -70,15 +82,17 @@ func setup(t *testing.T, options *server.Options) *testBundle {
 	b.dead = *created.QueueUrl
 	outside := invoke.Settings{AllowPrivate: true}
 	b.Relay = &Relay{
-		Finder: target.Finder{
-			Triggers:   table.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
-			Containers: table.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
-			Sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]}, Now: time.Now,
+		Resolver: resolve.Resolver{
+			Triggers:   store.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
+			Containers: store.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
+			Tokens:     &resolve.Tokens{}, Sealer: seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]}, Now: time.Now,
 		},
-		Claims: table.Claims{Client: db, Table: env["CLAIMS_TABLE"]},
-		Caller: invoke.New(outside), Dialer: invoke.Dialer(outside),
-		Dead: DeadLetters{Client: queues, URL: b.dead}, Concurrency: 64,
+		Leases:    store.Leases{Client: db, Table: env["CLAIMS_TABLE"]},
+		Positions: store.Positions{Client: db, Table: env["CLAIMS_TABLE"]},
+		Caller:    invoke.New(outside), Dialer: invoke.Dialer(outside),
+		DeadLetters: DeadLetters{Client: queues, URL: b.dead}, Concurrency: 64, Timing: quick,
 	}
+	b.Resolver = b.Relay.Resolver
 	if b.nats, err = natsd.Start(options); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +101,7 @@ func setup(t *testing.T, options *server.Options) *testBundle {
 	t.Cleanup(container1.Close)
 	b.to = container.Container{
 		ID: uuid.NewString(), Region: "fr-par", Status: container.Ready, Tags: []string{}, Generation: 1,
-		Owner:          container.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
+		Owner:          auth.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
 		PublicEndpoint: container1.URL, Privacy: container.Public, Timeout: time.Minute,
 	}
 	if err := b.Containers.Create(t.Context(), b.to); err != nil {
@@ -103,6 +117,10 @@ func (b *testBundle) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	b.mu.Lock()
 	b.calls++
+	if b.ids[string(body)] == nil {
+		b.ids[string(body)] = map[string]bool{}
+	}
+	b.ids[string(body)][r.Header.Get("Ce-Id")] = true
 	answer := b.answer
 	b.mu.Unlock()
 	status := answer(string(body))
@@ -120,7 +138,7 @@ func (b *testBundle) answers(answer func(body string) int) {
 	b.answer = answer
 }
 
-// block has the container answer nothing until it is released.
+// block keeps the container from answering until release is called.
 func (b *testBundle) block() (release func()) {
 	blocked := make(chan struct{})
 	b.answers(func(string) int { <-blocked; return http.StatusOK })
@@ -133,7 +151,14 @@ func (b *testBundle) count() int {
 	return len(b.taken)
 }
 
-// doubles counts the bodies that were taken more than once.
+// times returns how often the container accepted each body.
+func (b *testBundle) times() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.taken)
+}
+
+// doubles returns the number of bodies that the container accepted more than once.
 func (b *testBundle) doubles() (doubles int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -145,7 +170,7 @@ func (b *testBundle) doubles() (doubles int) {
 	return doubles
 }
 
-// publisher connects to the server as somebody else.
+// publisher returns a connection of another client to the server.
 func (b *testBundle) publisher(options ...nats.Option) *nats.Conn {
 	b.t.Helper()
 	conn, err := nats.Connect(b.nats.URL(), options...)
@@ -156,7 +181,7 @@ func (b *testBundle) publisher(options ...nats.Option) *nats.Conn {
 	return conn
 }
 
-// create writes a NATS trigger that is on the shard.
+// create creates a NATS trigger and assigns it to the shard.
 func (b *testBundle) create(subject, credentials string) (id string) {
 	b.t.Helper()
 	return b.createOn([]string{b.nats.URL()}, subject, credentials)
@@ -220,22 +245,22 @@ func (b *testBundle) update(id, body string) {
 	if _, err := b.Triggers.Update(b.t.Context(), current, updated); err != nil {
 		b.t.Fatal(err)
 	}
-	// As reconcile does.
+	// Reconcile does the same.
 	if err := b.Triggers.SetRelay(b.t.Context(), id, b.shard, updated.Generation); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-// one is a run of the shard.
-type one struct {
+// testRun is a run of the shard.
+type testRun struct {
 	stop chan struct{}
 	done chan error
 }
 
-// start runs the shard for so long, if it is not stopped.
-func (b *testBundle) start(length time.Duration) *one {
+// start runs the shard until length is over or the run is stopped.
+func (b *testBundle) start(length time.Duration) *testRun {
 	b.t.Helper()
-	run := &one{stop: make(chan struct{}), done: make(chan error, 1)}
+	run := &testRun{stop: make(chan struct{}), done: make(chan error, 1)}
 	ctx, cancel := context.WithTimeout(context.Background(), length)
 	var once sync.Once
 	go func() {
@@ -254,22 +279,33 @@ func (b *testBundle) start(length time.Duration) *one {
 	return run
 }
 
-// end stops a run and waits for its end.
-func (b *testBundle) end(run *one) {
+// end stops a run and waits until it has ended.
+func (b *testBundle) end(run *testRun) {
 	b.t.Helper()
 	close(run.stop)
 	b.ended(run)
 }
 
-func (b *testBundle) ended(run *one) {
+// ended waits until a run has ended. It fails the test if the run does not end although
+// no call has begun since the last deadline: on a crowded machine draining takes long.
+func (b *testBundle) ended(run *testRun) {
 	b.t.Helper()
-	select {
-	case err := <-run.done:
-		if err != nil {
-			b.t.Fatal(err)
+	for last := -1; ; {
+		select {
+		case err := <-run.done:
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			return
+		case <-time.After(deadline):
 		}
-	case <-time.After(deadline):
-		b.t.Fatal("the run does not end")
+		b.mu.Lock()
+		calls := b.calls
+		b.mu.Unlock()
+		if calls == last {
+			b.t.Fatal("the run does not end")
+		}
+		last = calls
 	}
 }
 
@@ -279,7 +315,7 @@ func (b *testBundle) eventually(what string, ok func() bool) {
 	for !ok() {
 		select {
 		case <-end:
-			b.t.Fatalf("%s: not so", what)
+			b.t.Fatalf("not within %s: %s", deadline, what)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -290,7 +326,7 @@ func (b *testBundle) ready(id string) {
 	b.eventually("the trigger is ready", func() bool { t := b.get(id); return t.Status == trigger.Ready && t.Settled() })
 }
 
-// inError waits for a trigger to be in error with a message that holds words.
+// inError waits until a trigger is in error and its error_message contains words.
 func (b *testBundle) inError(id, words string) {
 	b.t.Helper()
 	var last trigger.Trigger
@@ -312,12 +348,12 @@ func (b *testBundle) publish(conn *nats.Conn, subject string, bodies ...string) 
 			b.t.Fatal(err)
 		}
 	}
-	if err := conn.Flush(); err != nil {
+	if err := conn.FlushTimeout(deadline); err != nil {
 		b.t.Fatal(err)
 	}
 }
 
-// stream makes a stream that holds a subject.
+// stream creates a stream that stores a subject.
 func (b *testBundle) stream(subject string) (jetstream.JetStream, jetstream.Stream) {
 	b.t.Helper()
 	js, err := jetstream.New(b.publisher())

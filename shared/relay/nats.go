@@ -3,7 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -11,87 +11,114 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
-	"containertriggers/shared/invoke"
-	"containertriggers/shared/secret"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/contract/secret"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/domain/trigger"
+	"containertriggers/shared/relay/natsconn"
 )
 
-// eventType is the CloudEvents type of what a NATS trigger sends.
+// eventType is the CloudEvents type of NATS messages.
 const eventType = "containertriggers.nats"
 
 const (
-	connectTimeout = 5 * time.Second
-	reconnectWait  = time.Second
-	// askTimeout bounds a question to the server.
-	askTimeout = 5 * time.Second
-	// permissionTime is how long the server's refusal of a subscription may come
-	// after its answer to what was asked behind it: they take different ways
-	// through the client.
+	// permissionTime is the time that the client may take to report that the server
+	// refused a subscription. The report may come after the server's answer to a later
+	// request, because the two take different ways through the client.
 	permissionTime = 50 * time.Millisecond
-	// retryEvery is how often a subscription that failed is tried again.
-	retryEvery = 5 * time.Second
-	// What may wait in memory for a free call, for each trigger. A core NATS server
-	// does not wait: what comes on top is dropped, counted and told.
-	maxPending      = 32 << 10
-	maxPendingBytes = 16 << 20
+	// These limits apply to the messages of one trigger that wait in memory for a free
+	// slot. A core NATS server does not wait for a slow subscriber, so the client drops
+	// the messages beyond the limits. The relay counts and reports them.
+	defaultMaxPending = 32 << 10
+	maxPendingBytes   = 16 << 20
 )
 
-// natsSource is the subscription of a NATS trigger.
+// natsSource is the source of a NATS trigger.
 type natsSource struct {
-	*holding
-	config trigger.NATS
-	conn   *nats.Conn
-	// taking ends when nothing more is to be taken, by cancel; loop waits for what
-	// takes.
-	taking context.Context
-	cancel context.CancelFunc
-	loop   sync.WaitGroup
-	// work hands calls to the goroutines that make them, until all is handed out;
-	// calls waits for them.
+	sink
+	config    trigger.NATS
+	positions store.Positions
+	// cleanupOnly is true if the source must not receive messages.
+	cleanupOnly bool
+	conn        *nats.Conn
+	// receiving ends when close stops the source, by cancel. receivers waits for the
+	// goroutines that connect, subscribe and fetch.
+	receiving context.Context
+	cancel    context.CancelFunc
+	receivers sync.WaitGroup
+	// slots holds an element for each call in flight.
+	slots chan struct{}
+	// work passes messages of core NATS to the goroutines that make calls. They end
+	// when drained is closed. calls waits for them.
 	work    chan func()
 	drained chan struct{}
 	calls   sync.WaitGroup
-	// refused gets the server's refusals of subscriptions.
+	// refused receives the server's refusals of subscriptions.
 	refused chan error
 	woken   chan struct{}
-	// mayNotAsk says that the credentials do not permit to use JetStream.
-	mayNotAsk atomic.Bool
+	// listDenied is true if the credentials do not permit to list streams.
+	listDenied atomic.Bool
+	// denied is the last refusal of a request about a consumer, or of an
+	// acknowledgement.
+	denied atomic.Pointer[denial]
+	// reconnected is true after a connection was lost, during which core NATS may have
+	// missed messages.
+	reconnected atomic.Bool
+	retired     bool
 
-	subMu    sync.Mutex
-	sub      *nats.Subscription
-	closed   <-chan struct{} // of sub
-	consumer jetstream.Consumer
-	// countedOf is how many dropped messages of sub are counted.
-	countedOf int
-	stream    string // "" for core NATS
+	subMu  sync.Mutex
+	sub    *nats.Subscription // of core NATS
+	closed <-chan struct{}    // closed when the last message of the last sub is handed out
+	// subscribed is the time at which sub began.
+	subscribed time.Time
+	// counted is the number of dropped messages of sub that the sink knows.
+	counted int
+	// core accounts for the memory of messages of core NATS.
+	core    coreMemory
+	durable *durable  // of JetStream
+	last    *progress // in the last stream
+	stored  store.Position
+	// lookAt is the time of the next look for a stream.
+	lookAt time.Time
 }
 
-// openNATS begins to connect and subscribe. What becomes of it the holding is told
-// of.
-func openNATS(h *holding, config trigger.NATS, credentials secret.Text) source {
-	s := &natsSource{holding: h, config: config, refused: make(chan error, 1), woken: make(chan struct{}, 1), work: make(chan func()), drained: make(chan struct{})}
+// newNATSSource returns a source that is not connected yet.
+func newNATSSource(k sink, config trigger.NATS, positions store.Positions) *natsSource {
+	return &natsSource{
+		core: coreMemory{share: k.memory},
+		sink: k, config: config, positions: positions, slots: make(chan struct{}, k.concurrency),
+		refused: make(chan error, 1), woken: make(chan struct{}, 1), work: make(chan func()), drained: make(chan struct{}),
+	}
+}
+
+// open starts to connect and subscribe. The source reports the outcome to its sink.
+func (s *natsSource) open(dialer *net.Dialer, credentials secret.Text) {
+	limited, servers := natsconn.New(dialer, s.timing.ConnectTimeout, s.config.ServerURLs)
+	limited.Admit = s.core.admit
 	options := []nats.Option{
 		func(o *nats.Options) error {
-			o.Servers = config.ServerURLs // as they are: joined, a comma in one would make two
+			o.Servers = servers // nats.Connect would split a URL at a comma
 			return nil
 		},
-		nats.Name("container-triggers " + h.id), nats.SetCustomDialer(&natsDialer{Dialer: h.Dialer}), nats.SkipHostLookup(), nats.Timeout(connectTimeout),
-		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait), nats.ReconnectJitter(reconnectWait, reconnectWait),
-		// What is refused now may be allowed later.
+		nats.Name("container-triggers " + s.triggerID), nats.SetCustomDialer(limited), nats.SkipHostLookup(), nats.Timeout(s.timing.ConnectTimeout),
+		nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(s.timing.ReconnectWait), nats.ReconnectJitter(s.timing.ReconnectWait, s.timing.ReconnectWait),
+		// The server may accept the credentials later.
 		nats.IgnoreAuthErrorAbort(),
 		nats.ConnectHandler(func(*nats.Conn) { s.wake() }),
-		nats.ReconnectHandler(func(*nats.Conn) { s.wake() }),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			s.reconnected.Store(true)
+			s.wake()
+		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
-				h.report(explain(err))
+				s.report(explain(err))
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			if !errors.Is(err, nats.ErrNoServers) { // which of them said what comes next
-				h.report(explain(err))
+			if !errors.Is(err, nats.ErrNoServers) { // the errors of the servers say more
+				s.report(explain(err))
 			}
 		}),
 		nats.ErrorHandler(s.asyncError),
@@ -99,20 +126,20 @@ func openNATS(h *holding, config trigger.NATS, credentials secret.Text) source {
 	if credentials != "" {
 		options = append(options, nats.UserCredentialBytes([]byte(credentials)))
 	}
-	s.taking, s.cancel = context.WithCancel(h.ctx)
-	s.loop.Go(func() {
-		// The first try is waited for, however long a server takes.
+	s.receiving, s.cancel = context.WithCancel(s.ctx)
+	s.receivers.Go(func() {
+		// Connect waits for its first attempt, even if a server does not answer.
 		conn, err := nats.Connect("", options...)
 		if err != nil {
-			h.report(explain(err))
+			s.report(explain(err))
 			return
 		}
 		s.conn = conn
-		s.subscribing(s.taking)
+		s.subscribeLoop(s.receiving)
 	})
-	return s
 }
 
+// wake makes subscribeLoop check the subscription at once.
 func (s *natsSource) wake() {
 	select {
 	case s.woken <- struct{}{}:
@@ -120,14 +147,23 @@ func (s *natsSource) wake() {
 	}
 }
 
-// asyncError is told of what goes wrong beside the calls.
+// asyncError handles the errors that nats.go does not return from a call.
 func (s *natsSource) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	switch {
 	case errors.Is(err, nats.ErrSlowConsumer):
-		// Told once while it lasts; count looks how many they are.
+		// It comes once for many dropped messages, which countDropped counts.
 	case errors.Is(err, nats.ErrPermissionViolation):
-		if !strings.Contains(strings.ToLower(err.Error()), "subscription to") {
-			s.mayNotAsk.Store(true) // what the relay publishes are questions to JetStream
+		switch text := strings.ToLower(err.Error()); {
+		case strings.Contains(text, `"$js.api.stream.list`), strings.Contains(text, `subscription to "_inbox.`):
+			s.listDenied.Store(true)
+			return
+		case strings.Contains(text, `"$js.api.stream.`):
+			return // the request about the stream fails and is reported
+		case !strings.Contains(text, "subscription to"): // the relay publishes only to JetStream
+			_, subject, _ := strings.Cut(err.Error(), `"`)
+			subject, _, _ = strings.Cut(subject, `"`)
+			s.denied.Store(&denial{subject, s.now()})
+			s.wake()
 			return
 		}
 		select {
@@ -136,129 +172,40 @@ func (s *natsSource) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 		}
 		s.report(explain(err))
 		s.wake()
+	case errors.Is(err, nats.ErrBadHeaderMsg):
+		s.log.WarnContext(s.ctx, "a message has malformed headers and is delivered without them")
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
 		s.report(explain(err))
 	}
 }
 
-// count counts what the client dropped because the calls are not made fast enough.
-func (s *natsSource) count() {
+// countDropped reports messages that the client dropped because the container is slow.
+func (s *natsSource) countDropped() {
 	s.subMu.Lock()
 	defer s.subMu.Unlock()
+	s.countDroppedLocked()
+}
+
+func (s *natsSource) countDroppedLocked() {
 	if s.sub == nil {
 		return
 	}
-	now, err := s.sub.Dropped()
-	if err != nil || now <= s.countedOf {
-		return // it counts from its subscription on
-	}
-	more := int64(now - s.countedOf)
-	s.countedOf = now
-	total := s.dropped.Add(more)
-	s.droppedAt.Store(s.Now().UnixNano())
-	s.log.WarnContext(s.ctx, "slow consumer", "trigger_id", s.id, "dropped", more, "dropped_total", total)
-}
-
-func slowConsumer(dropped int64) string {
-	return fmt.Sprintf("slow consumer: %d messages were dropped so far, because the container takes them more slowly than they come", dropped)
-}
-
-// subscribing subscribes whenever there is a connection and no subscription.
-func (s *natsSource) subscribing(ctx context.Context) {
-	retry := time.NewTicker(retryEvery)
-	defer retry.Stop()
-	for {
-		if s.conn.IsConnected() {
-			switch err := s.subscribe(ctx); {
-			case err == nil:
-				s.report("")
-			case ctx.Err() == nil && s.conn.IsConnected():
-				s.report(explain(err))
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.woken:
-		case <-retry.C:
-		}
-	}
-}
-
-// subscribe makes sure that there is a subscription which the server accepts. One
-// that is there is kept.
-func (s *natsSource) subscribe(ctx context.Context) error {
-	if s.visits {
-		return nil
-	}
-	s.subMu.Lock()
-	defer s.subMu.Unlock()
-	if s.consumer != nil || s.sub != nil && s.sub.IsValid() {
-		select {
-		case err := <-s.refused: // the server took the permission back
-			s.unsubscribe()
-			return err
-		default:
-			return nil
-		}
-	}
-	stream, err := s.findStream(ctx)
+	now, err := s.sub.Dropped() // since the subscription began
 	if err != nil {
-		return err
+		return
 	}
-	if stream != "" {
-		return s.consumeStream(ctx, stream)
+	more := int64(now-s.counted) + s.core.refused.Swap(0)
+	if s.counted = now; more == 0 {
+		return
 	}
-	return s.subscribeCore()
+	total := s.addDropped(more)
+	s.log.WarnContext(s.ctx, "slow consumer", "dropped", more, "dropped_total", total)
 }
 
-func (s *natsSource) unsubscribe() {
-	if s.sub != nil {
-		_ = s.sub.Unsubscribe() // it may be gone already
-		s.sub = nil
-	}
-}
-
-// group is the queue group and the durable consumer of the trigger.
-func (s *natsSource) group() string { return "trigger-" + s.id }
-
-// subscribeCore subscribes without a stream, in a queue group: of two relays at a
-// hand-over one gets each message.
-func (s *natsSource) subscribeCore() error {
-	select {
-	case <-s.refused: // of an earlier try
-	default:
-	}
-	sub, err := s.conn.QueueSubscribe(s.config.Subject, s.group(), func(m *nats.Msg) {
-		s.take(func() { s.deliverCore(m) })
-	})
-	if err != nil {
-		return fmt.Errorf("subscribing: %w", err)
-	}
-	// Closed is a subscription whose last message has been handed out.
-	closed := make(chan struct{})
-	sub.SetClosedHandler(func(string) { close(closed) })
-	s.closed = closed
-	if err := sub.SetPendingLimits(maxPending, maxPendingBytes); err != nil {
-		return fmt.Errorf("bounding what waits: %w", err)
-	}
-	s.sub, s.countedOf = sub, 0
-	if err := s.conn.FlushTimeout(askTimeout); err != nil {
-		return fmt.Errorf("subscribing: %w", err)
-	}
-	select {
-	case err := <-s.refused:
-		s.unsubscribe()
-		return err
-	case <-time.After(permissionTime):
-		return nil
-	}
-}
-
-// take has a call made when one of the trigger's slots is free; until then nothing
-// more is taken from what waits. The goroutines that make calls stay: a new one
-// for each would have to grow its stack anew.
-func (s *natsSource) take(call func()) {
+// dispatch makes a call if one of the trigger's slots is free. Otherwise it blocks, so
+// that the client keeps the next messages. The goroutines that make calls are reused: a
+// new goroutine for each call would have to grow its stack each time.
+func (s *natsSource) dispatch(call func()) {
 	select {
 	case s.work <- call:
 		return
@@ -281,60 +228,70 @@ func (s *natsSource) take(call func()) {
 	}
 }
 
+// deliverCore delivers a message of core NATS. It sends the message to the dead-letter
+// queue if all calls fail.
 func (s *natsSource) deliverCore(m *nats.Msg) {
+	defer s.core.delivered(m)
 	event := natsEvent(m.Subject, m.Header, m.Data, time.Now())
 	if event.ID == "" {
 		event.ID = nuid.Next()
 	}
-	err := s.persist(s.ctx, event)
-	if err == nil {
-		return
-	}
-	err = s.Dead.Put(s.ctx, Letter{
-		TriggerID: s.id, Reason: err.Error(), ID: event.ID, Time: event.Time, Subject: m.Subject,
-		Headers: m.Header, Payload: m.Data, PayloadBytes: len(m.Data),
-	})
-	if err != nil {
-		s.log.ErrorContext(s.ctx, "a message is lost: the dead-letter queue did not take it", "trigger_id", s.id, "error", err)
+	if err := s.callWithRetry(event); err != nil {
+		s.deadLetter(DeadLetter{
+			Reason: err.Error(), ID: event.ID, Time: event.Time, Subject: m.Subject,
+			Headers: m.Header, Payload: m.Data, PayloadBytes: len(m.Data),
+		})
 	}
 }
 
-// natsEvent is what a message tells the container.
+// natsEvent returns the event for a message. Its ID is empty if the publisher gave none.
 func natsEvent(subject string, header nats.Header, data []byte, at time.Time) invoke.Event {
 	return invoke.Event{ID: header.Get(nats.MsgIdHdr), Type: eventType, Time: at, Subject: subject, Header: http.Header(header), Body: data}
 }
 
-// retire keeps this config from making the consumer anew, which both share.
-func (s *natsSource) retire() { s.cancel() }
-
-// close drains: nothing more is asked for, what was received is delivered.
-func (s *natsSource) close(forget bool) {
+// retire keeps the source from creating the consumer again and from storing its
+// position. The trigger's next source uses the same consumer.
+func (s *natsSource) retire() {
+	s.retired = true
 	s.cancel()
-	s.loop.Wait()
+}
+
+// close drains: it receives no new message and delivers those that it has received. If
+// cleanup is true, it also deletes the trigger's consumer.
+func (s *natsSource) close(cleanup bool) {
+	s.cancel()
+	s.receivers.Wait()
 	if s.conn == nil {
 		return
 	}
-	s.count()
+	s.countDropped()
 	s.subMu.Lock()
 	defer s.subMu.Unlock()
 	if s.sub != nil {
-		if err := s.sub.Drain(); err == nil {
-			s.wait(s.closed)
+		if err := s.sub.Drain(); err != nil {
+			s.closed = nil
 		}
+	}
+	if s.closed != nil {
+		s.waitHandedOut(s.closed)
 	}
 	close(s.drained)
 	s.calls.Wait()
-	if forget {
-		s.forget()
+	_ = s.conn.FlushTimeout(s.timing.RequestTimeout) // if an acknowledgement is lost, JetStream redelivers its message
+	switch {
+	case cleanup:
+		s.deleteLastConsumer()
+	case s.durable != nil && !s.retired && s.conn.IsConnected():
+		if err := s.check(context.WithoutCancel(s.ctx), s.durable); err != nil {
+			s.log.WarnContext(s.ctx, "storing the last position failed", "error", err)
+		}
 	}
-	_ = s.conn.FlushTimeout(askTimeout) // the last acknowledgements; they may be lost, and the messages come again
 	s.conn.Close()
 }
 
-// wait waits until what was received has been handed out. When the run is over
-// calls fail at once, and what nobody keeps goes to the dead-letter queue, which
-// takes a little time, too.
-func (s *natsSource) wait(done <-chan struct{}) {
+// waitHandedOut waits until done is closed. When the run's time is over, calls fail at
+// once, and it allows the dead-letter queue a little time for the rest.
+func (s *natsSource) waitHandedOut(done <-chan struct{}) {
 	select {
 	case <-done:
 		return

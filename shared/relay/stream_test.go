@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/domain/trigger"
 )
 
-func TestAStreamLosesNothing(t *testing.T) {
+func TestStream_LosesNoMessage(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	js, stream := b.stream("orders.>")
@@ -45,7 +45,7 @@ func TestAStreamLosesNothing(t *testing.T) {
 		t.Errorf("%d messages were taken twice", got)
 	}
 
-	// A new subject keeps the consumer; the deletion deletes it.
+	// An update of the subject keeps the consumer. The deletion of the trigger deletes it.
 	b.update(id, `{"nats_config":{"subject":"orders.other"}}`)
 	b.eventually("the update is followed", func() bool { t := b.get(id); return t.Status == trigger.Ready && t.Settled() })
 	if info, err := stream.Consumer(t.Context(), "trigger-"+id); err != nil || info.CachedInfo().Config.FilterSubject != "orders.other" {
@@ -61,7 +61,7 @@ func TestAStreamLosesNothing(t *testing.T) {
 	b.ended(run)
 }
 
-func TestAConsumerThatSomebodyDeletedIsMadeAnew(t *testing.T) {
+func TestConsumer_IsCreatedAgainIfItIsDeleted(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	js, stream := b.stream("s")
@@ -81,7 +81,7 @@ func TestAConsumerThatSomebodyDeletedIsMadeAnew(t *testing.T) {
 	b.eventually("it arrives", func() bool { return b.count() == 1 })
 }
 
-func TestADeletionReachesWhatAnEarlierRunLeftBehind(t *testing.T) {
+func TestDeletion_DeletesTheConsumerOfAnEarlierRun(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)
 	_, stream := b.stream("s")
@@ -89,7 +89,7 @@ func TestADeletionReachesWhatAnEarlierRunLeftBehind(t *testing.T) {
 	run := b.start(10 * time.Minute)
 	b.ready(id)
 	b.end(run)
-	// Messages that are not to be delivered any more, of a container that is gone, too.
+	// The relay must not deliver these messages. The container is deleted, too.
 	b.publish(b.publisher(), "s", "late")
 	if _, err := b.Containers.MarkDeleting(t.Context(), b.to.ID); err != nil {
 		t.Fatal(err)
@@ -112,7 +112,7 @@ func TestADeletionReachesWhatAnEarlierRunLeftBehind(t *testing.T) {
 	}
 }
 
-func TestStreamsCoverSubjects(t *testing.T) {
+func TestCovers_ReportsWhetherAPatternIncludesAnother(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		stream, subject string

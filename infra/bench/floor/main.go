@@ -1,5 +1,5 @@
-// Command floor does by hand what the relay does: each message of a NATS subject
-// becomes an HTTP request, so many at the same time, and nothing else.
+// Command floor sends an HTTP request for each message of a NATS subject, like the relay
+// but without its guarantees. IN-FLIGHT limits the requests at the same time.
 //
 // Usage: floor NATS-URL SUBJECT HTTP-URL IN-FLIGHT. It prints "ready" and runs until
 // its standard input ends.

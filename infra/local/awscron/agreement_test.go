@@ -2,7 +2,6 @@ package awscron_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"sort"
 	"strconv"
@@ -11,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adhocore/gronx"
 	robfig "github.com/robfig/cron/v3"
 	"pgregory.net/rapid"
 
 	"containertriggers/infra/local/awscron"
-	"containertriggers/shared/cron"
+	"containertriggers/shared/domain/cron"
 )
 
 // zones cover what clocks do: nothing, whole hours, half an hour, odd offsets,
@@ -30,8 +30,12 @@ var zones = []string{
 // and as the plain lists that every cron understands.
 type schedule struct {
 	text  string
+	texts []string // by field
 	sets  [5][]int
-	plain string
+	plain []string // by field
+	// either is set if neither day field begins with "*": crontab(5) lets one of
+	// them suffice.
+	either bool
 }
 
 var limits = [5][2]int{{0, 59}, {0, 23}, {1, 31}, {1, 12}, {0, 6}}
@@ -43,10 +47,9 @@ var names = [5][]string{
 
 func drawSchedule(t *rapid.T) schedule {
 	var s schedule
-	var texts, plains []string
 	for i, limit := range limits {
 		text, set := drawField(t, i, limit)
-		texts, s.sets[i] = append(texts, text), set
+		s.texts, s.sets[i] = append(s.texts, text), set
 		plain := "*"
 		if len(set) <= limit[1]-limit[0] {
 			numbers := make([]string, len(set))
@@ -55,9 +58,10 @@ func drawSchedule(t *rapid.T) schedule {
 			}
 			plain = strings.Join(numbers, ",")
 		}
-		plains = append(plains, plain)
+		s.plain = append(s.plain, plain)
 	}
-	s.text, s.plain = strings.Join(texts, " "), strings.Join(plains, " ")
+	s.text = strings.Join(s.texts, " ")
+	s.either = !strings.HasPrefix(s.texts[2], "*") && !strings.HasPrefix(s.texts[4], "*")
 	return s
 }
 
@@ -74,7 +78,13 @@ func drawField(t *rapid.T, i int, limit [2]int) (string, []int) {
 		a, b := value.Draw(t, "a"), value.Draw(t, "b")
 		a, b = min(a, b), max(a, b)
 		step := rapid.IntRange(1, last-first).Draw(t, "step")
-		switch rapid.IntRange(0, 4).Draw(t, "form") {
+		forms := 4
+		if i == 2 || i == 4 {
+			forms = 5 // a day field that matches every day without a "*"
+		}
+		switch rapid.IntRange(0, forms).Draw(t, "form") {
+		case 5:
+			texts, set = append(texts, fmt.Sprintf("%d-%d", first, last)), append(set, span(first, last, 1)...)
 		case 0:
 			texts, set = append(texts, render(t, i, a)), append(set, a)
 		case 1:
@@ -110,18 +120,15 @@ func span(first, last, step int) []int {
 	return set
 }
 
+// full reports whether the field matches everything.
+func (s schedule) full(i int) bool { return len(s.sets[i]) == limits[i][1]-limits[i][0]+1 }
+
 // meant is the set of minutes in a window that the schedule means, by robfig's
-// reading of its plain form on a clock that knows no daylight saving time, and by
-// the rules for changes of the clock that package cron states.
+// reading of its plain form on a clock that knows no daylight saving time, by
+// crontab(5)'s rule for the day fields, and by the rules for changes of the clock
+// that package cron states.
 func meant(t *rapid.T, s schedule, zone *time.Location, from, to time.Time) []time.Time {
-	parsed, err := robfig.ParseStandard(s.plain)
-	if err != nil {
-		t.Fatalf("robfig refuses %q: %v", s.plain, err)
-	}
-	every := true
-	for i := 1; i < 5; i++ {
-		every = every && len(s.sets[i]) == limits[i][1]-limits[i][0]+1
-	}
+	every := s.full(1) && s.full(3) && (s.full(2) && s.full(4) || s.either && (s.full(2) || s.full(4)))
 	var minutes []time.Time
 	if every && wholeHours(zone, from, to) {
 		for m := from; m.Before(to); m = m.Add(time.Minute) {
@@ -134,14 +141,7 @@ func meant(t *rapid.T, s schedule, zone *time.Location, from, to time.Time) []ti
 	// Each local time comes with the instants at which clocks show it.
 	shown := map[time.Time]time.Time{}
 	wallFrom, wallTo := wall(from.In(zone)).Add(-4*time.Hour), wall(to.In(zone)).Add(4*time.Hour)
-	var firings []time.Time
-	for w := parsed.Next(wallFrom.Add(-time.Second)); !w.IsZero() && w.Before(wallTo); w = parsed.Next(w) {
-		firings = append(firings, w)
-	}
-	if len(firings) == 0 {
-		return nil
-	}
-	for _, w := range firings {
+	for _, w := range firings(t, s, wallFrom, wallTo) {
 		for _, o := range offsets(zone, w) {
 			instant := w.Add(-o)
 			if earlier, seen := shown[w]; wall(instant.In(zone)).Equal(w) && (!seen || instant.Before(earlier)) {
@@ -156,6 +156,36 @@ func meant(t *rapid.T, s schedule, zone *time.Location, from, to time.Time) []ti
 	}
 	slices.SortFunc(minutes, time.Time.Compare)
 	return minutes
+}
+
+// firings are the local times in a window that the schedule means. robfig reads
+// the day fields one at a time, because it takes "*/2" for restricted, which
+// crontab(5) does not.
+func firings(t *rapid.T, s schedule, from, to time.Time) []time.Time {
+	read := func(dayOfMonth, dayOfWeek string) (list []time.Time) {
+		plain := fmt.Sprintf("%s %s %s %s %s", s.plain[0], s.plain[1], dayOfMonth, s.plain[3], dayOfWeek)
+		parsed, err := robfig.ParseStandard(plain)
+		if err != nil {
+			t.Fatalf("robfig refuses %q: %v", plain, err)
+		}
+		for w := parsed.Next(from.Add(-time.Second)); !w.IsZero() && w.Before(to); w = parsed.Next(w) {
+			list = append(list, w)
+		}
+		return list
+	}
+	if !s.either && (s.full(2) || s.full(4)) {
+		return read(s.plain[2], s.plain[4])
+	}
+	byMonth, byWeek := read(s.plain[2], "*"), read("*", s.plain[4])
+	if s.either {
+		union := append(byMonth, byWeek...)
+		slices.SortFunc(union, time.Time.Compare)
+		return slices.Compact(union)
+	}
+	return slices.DeleteFunc(byMonth, func(w time.Time) bool {
+		_, both := slices.BinarySearchFunc(byWeek, w, time.Time.Compare)
+		return !both
+	})
 }
 
 // offsets are the zone's offsets in the days around a local time.
@@ -188,8 +218,9 @@ func wholeHours(zone *time.Location, from, to time.Time) bool {
 	return true
 }
 
-// fired is the set of minutes in a window at which the AWS expressions fire.
-func fired(t *rapid.T, expressions []cron.Expression, from, to time.Time) []time.Time {
+// fired is the set of minutes in a window at which the AWS expressions fire and
+// pass their filters.
+func fired(t *rapid.T, s cron.Schedule, zone *time.Location, expressions []cron.Expression, from, to time.Time) []time.Time {
 	var minutes []time.Time
 	for _, expression := range expressions {
 		if len(expression.Cron) > 256 {
@@ -200,7 +231,9 @@ func fired(t *rapid.T, expressions []cron.Expression, from, to time.Time) []time
 			t.Fatal(err)
 		}
 		for m, ok := parsed.Next(from.Add(-time.Second)); ok && m.Before(to); m, ok = parsed.Next(m) {
-			minutes = append(minutes, m.UTC())
+			if s.Passes(expression.Filter, m, zone) {
+				minutes = append(minutes, m.UTC())
+			}
 		}
 	}
 	slices.SortFunc(minutes, time.Time.Compare)
@@ -242,10 +275,10 @@ func windows(t *rapid.T, s schedule, zone *time.Location) [][2]time.Time {
 	return list
 }
 
-func TestAWSFiresAtExactlyTheMinutesThatTheScheduleMeans(t *testing.T) {
+func TestExpressions_FireAtExactlyTheMinutesOfTheSchedule(t *testing.T) {
 	t.Parallel()
-	var schedules, minutes, unions atomic.Int64
-	for range 20 { // rapid draws 100 schedules for each, side by side
+	var schedules, minutes, unions, filtered atomic.Int64
+	for range rounds { // rapid draws 100 schedules for each, side by side
 		t.Run("schedules", func(t *testing.T) {
 			t.Parallel()
 			rapid.Check(t, func(t *rapid.T) {
@@ -264,18 +297,23 @@ func TestAWSFiresAtExactlyTheMinutesThatTheScheduleMeans(t *testing.T) {
 				expressions := parsed.Expressions(zone)
 				for _, window := range windows(t, s, zone) {
 					want := meant(t, s, zone, window[0], window[1])
-					compare(t, "AWS fires", s, zone, fired(t, expressions, window[0], window[1]), want)
+					compare(t, "AWS fires", s, zone, fired(t, parsed, zone, expressions, window[0], window[1]), want)
 					compare(t, "Next tells", s, zone, next(parsed, zone, window[0], window[1]), want)
-					sampleMatches(t, parsed, s, zone, window, want)
 					minutes.Add(int64(len(want)))
 				}
 				schedules.Add(1)
 				unions.Add(int64(len(expressions) - 1))
+				if expressions[0].Filter != cron.NoFilter {
+					filtered.Add(1)
+				}
 			})
 		})
 	}
 	t.Cleanup(func() {
-		t.Logf("compared %d schedules, %d of them in two expressions, at %d minutes", schedules.Load(), unions.Load(), minutes.Load())
+		t.Logf("compared %d schedules, %d of them in two expressions, %d with a filter, at %d minutes", schedules.Load(), unions.Load(), filtered.Load(), minutes.Load())
+		if unions.Load() == 0 || filtered.Load() == 0 {
+			t.Error("no schedule was drawn that needs two expressions, or none that needs a filter")
+		}
 	})
 }
 
@@ -286,7 +324,7 @@ func neverComes(s schedule) bool {
 			return false
 		}
 	}
-	return len(s.sets[4]) == 7
+	return !s.either
 }
 
 func compare(t *rapid.T, what string, s schedule, zone *time.Location, got, want []time.Time) {
@@ -300,18 +338,31 @@ func compare(t *rapid.T, what string, s schedule, zone *time.Location, got, want
 	}
 }
 
-// sampleMatches asks for some minutes of a window whether they match.
-func sampleMatches(t *rapid.T, parsed cron.Schedule, s schedule, zone *time.Location, window [2]time.Time, want []time.Time) {
-	span := int64(window[1].Sub(window[0]) / time.Minute)
-	random := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
-	samples := slices.Clone(want[:min(len(want), 50)])
-	for range 50 {
-		samples = append(samples, window[0].Add(time.Duration(random.Int64N(span))*time.Minute))
-	}
-	for _, m := range samples {
-		_, due := slices.BinarySearchFunc(want, m, time.Time.Compare)
-		if parsed.Matches(m, zone) != due {
-			t.Fatalf("%q in %s: Matches(%v) is %t", s.text, zone, m.In(zone), !due)
+// gronx applies crontab(5)'s rule for the day fields itself. It is asked about the
+// fields as they are written, but for lists of days of the week that begin with
+// "*,", in which it overlooks the "*".
+func TestSchedule_DaysAgreeWithGronx(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawSchedule(t)
+		if strings.HasPrefix(s.texts[4], "*,") {
+			return
 		}
-	}
+		text := fmt.Sprintf("0 0 %s * %s", s.texts[2], s.texts[4])
+		parsed, err := cron.Parse(text)
+		if err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		day := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC).AddDate(0, 0, rapid.IntRange(0, 20*365).Draw(t, "day"))
+		for range 62 {
+			want, err := gronx.New().IsDue(text, day)
+			if err != nil {
+				t.Fatalf("gronx refuses %q: %v", text, err)
+			}
+			if due := parsed.Next(day.Add(-time.Second), time.UTC).Equal(day); due != want {
+				t.Fatalf("%q: due on %s: %t, by gronx %t", text, day.Format("Monday 2006-01-02"), due, want)
+			}
+			day = day.AddDate(0, 0, 1)
+		}
+	})
 }

@@ -1,6 +1,6 @@
-// Package awscron is what EventBridge Scheduler does with an expression: it
-// refuses what AWS refuses, and tells when the rest fires. It shares nothing with
-// package cron, whose translations it proves.
+// Package awscron reads expressions like EventBridge Scheduler. It refuses the expressions
+// that AWS refuses, and returns when the others fire. It shares no code with package cron,
+// because it proves that package's translations.
 package awscron
 
 import (
@@ -12,9 +12,12 @@ import (
 	"github.com/hashicorp/cronexpr"
 )
 
-// maxExpression is how long an expression may be (API reference of
-// CreateSchedule).
+// maxExpression is the maximum length of an expression (API reference of CreateSchedule).
 const maxExpression = 256
+
+// noTimezone matches names by which a machine can open a zone file, but which are no names of
+// the IANA database, to which the User Guide refers under "Schedule types".
+var noTimezone = regexp.MustCompile(`^(Local|Factory|localtime|posixrules|(posix|right|SystemV)/.*)$`)
 
 // Expression is an expression that Scheduler accepts.
 type Expression struct {
@@ -24,15 +27,16 @@ type Expression struct {
 	once  time.Time            // of at(…)
 }
 
-// Refusal is what AWS says of an expression that it does not accept.
+// Refusal is AWS's message about an expression that it does not accept.
 type Refusal string
 
 func (r Refusal) Error() string { return string(r) }
 
-// Parse reads an expression: cron(…), rate(…) or at(…). An empty time zone is UTC.
+// Parse returns an expression: cron(…), rate(…) or at(…). An empty time zone is UTC. It
+// returns a [Refusal] if AWS does not accept the expression.
 func Parse(expression, timezone string) (Expression, error) {
 	zone, err := time.LoadLocation(timezone)
-	if err != nil || timezone == "Local" {
+	if err != nil || noTimezone.MatchString(timezone) {
 		return Expression{}, Refusal("Invalid Schedule Expression Timezone " + timezone + ".")
 	}
 	e := Expression{zone: zone}
@@ -57,12 +61,11 @@ func Parse(expression, timezone string) (Expression, error) {
 	return e, nil
 }
 
-// Periodic says whether the expression is a rate, which counts from its last firing
-// instead of going by the clock.
+// Periodic reports whether the expression is a rate. A rate counts from its last firing
+// instead of following the clock.
 func (e Expression) Periodic() bool { return e.every > 0 }
 
-// elements are the forms of what stands between the commas of each field, for
-// cronexpr is more liberal than AWS.
+// elements matches an element of the list in each field. cronexpr accepts more than AWS.
 var elements = []*regexp.Regexp{
 	regexp.MustCompile(`^(\*|\d+(-\d+)?)(/\d+)?$`),
 	regexp.MustCompile(`^(\*|\d+(-\d+)?)(/\d+)?$`),
@@ -72,13 +75,13 @@ var elements = []*regexp.Regexp{
 	regexp.MustCompile(`^(\*|\d+(-\d+)?)(/\d+)?$`),
 }
 
-// bounds are the numbers that each field knows.
+// bounds holds the least and the greatest number of each field.
 var bounds = [][2]int{{0, 59}, {0, 23}, {1, 31}, {1, 12}, {1, 7}, {1970, 2199}}
 
 var number = regexp.MustCompile(`\d+`)
 
-// parseCron reads minutes, hours, day of month, month, day of week and year, of
-// which exactly one day field must be "?".
+// parseCron returns an expression of minutes, hours, day of month, month, day of week and
+// year. It returns false unless exactly one day field is "?".
 func parseCron(text string) (*cronexpr.Expression, bool) {
 	fields := strings.Fields(text)
 	if len(fields) != len(elements) || (fields[2] == "?") == (fields[4] == "?") {
@@ -98,7 +101,7 @@ func parseCron(text string) (*cronexpr.Expression, bool) {
 			}
 		}
 	}
-	// cronexpr wants seconds first, and counts Sunday as 0.
+	// cronexpr expects seconds first, and counts Sunday as 0.
 	days := strings.Split(fields[4], ",")
 	for i, element := range days {
 		day, rest := element, ""
@@ -112,7 +115,7 @@ func parseCron(text string) (*cronexpr.Expression, bool) {
 	return expression, err == nil
 }
 
-// units are the units of rates; one of them goes with the singular.
+// units holds the units of rates in the singular.
 var units = map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour}
 
 func parseRate(text string) (time.Duration, bool) {
@@ -125,11 +128,11 @@ func parseRate(text string) (time.Duration, bool) {
 	return time.Duration(n) * every, ok && strings.HasSuffix(unit, "s") != (n == 1)
 }
 
-// Next is the first firing strictly after a time; ok is false where there is
-// none any more. A rate counts from the time that is given.
+// Next returns the first firing strictly after a time. ok is false if there is none. A rate
+// counts from the given time.
 //
-// Local times that a change of the clock leaves out do not fire, those that come
-// twice fire once, the first time (EventBridge Scheduler User Guide, "Daylight
+// A local time that does not exist because the clock changes does not fire. A local time
+// that comes twice fires once, the first time (EventBridge Scheduler User Guide, "Daylight
 // savings time").
 func (e Expression) Next(after time.Time) (next time.Time, ok bool) {
 	switch {
@@ -138,12 +141,11 @@ func (e Expression) Next(after time.Time) (next time.Time, ok bool) {
 	case e.cron == nil:
 		return e.once, e.once.After(after)
 	}
-	// What clocks showed earlier, or show now, they first showed then or before:
-	// the next firing is at a later local time.
+	// The next firing is at a later local time: a local time that clocks show now, or
+	// showed earlier, came for the first time now or earlier.
 	wall := floating(after.In(e.zone))
 	for {
-		// In UTC cronexpr knows of no daylight saving time: its times are those of
-		// a clock on the wall.
+		// In UTC there is no daylight saving time, so cronexpr returns local times.
 		if wall = e.cron.Next(wall); wall.IsZero() {
 			return time.Time{}, false
 		}
@@ -153,14 +155,14 @@ func (e Expression) Next(after time.Time) (next time.Time, ok bool) {
 	}
 }
 
-// floating is what a clock in t's zone shows, as a time in UTC.
+// floating returns the local time of t as a time in UTC.
 func floating(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, time.UTC)
 }
 
-// first is the first time at which the zone's clocks show what wall says. It
-// tries the offsets in force around that time, the larger one first: with it a
-// clock shows anything earlier.
+// first returns the first time at which the zone's clocks show the local time wall. It
+// returns false if they never do. It tries the offsets in force around that time, the
+// larger one first, because it gives the earlier time.
 func (e Expression) first(wall time.Time) (time.Time, bool) {
 	_, before := wall.Add(-26 * time.Hour).In(e.zone).Zone()
 	_, behind := wall.Add(26 * time.Hour).In(e.zone).Zone()

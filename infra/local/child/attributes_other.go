@@ -4,8 +4,8 @@ package child
 
 import "syscall"
 
-// Only Linux can tie a child's life to its parent's; elsewhere children end when
-// the parent closes them.
+// attributes returns nil. Only Linux can end a child with its parent. On other systems the
+// parent must close its children.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// patience is how long a process may take to end when it is asked to.
+// patience is the time that a process may take to end after it is asked to.
 const patience = 2 * time.Second
 
-// Prepare makes cmd end with this process, however that ends, and keeps the
-// terminal's Ctrl-C from it: whoever started it stops it.
+// Prepare makes cmd end with this process, even if this process is killed. It also keeps
+// the terminal's Ctrl-C from cmd, because its parent stops it.
 func Prepare(cmd *exec.Cmd) {
 	cmd.SysProcAttr = attributes()
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

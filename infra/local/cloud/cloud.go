@@ -1,7 +1,7 @@
-// Package cloud is the local cloud as a whole: an AWS emulator with the
-// project's template deployed on it, and beside it what the emulator leaves out
-// (the HTTP API, the functions' runtime, firing schedules, event source
-// mappings), all on loopback addresses.
+// Package cloud runs the local cloud: an AWS emulator with the project's template deployed
+// on it, and the services that the emulator lacks (the HTTP API, the functions' runtime,
+// firing schedules, event source mappings). It listens only on loopback addresses unless
+// BridgeAddress is set.
 package cloud
 
 import (
@@ -22,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	awslambda "github.com/aws/aws-sdk-go-v2/service/lambda"
+	awslambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	awsscheduler "github.com/aws/aws-sdk-go-v2/service/scheduler"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"golang.org/x/time/rate"
@@ -37,37 +38,47 @@ import (
 	"containertriggers/infra/local/stack"
 )
 
-// StackName is the name that the template is deployed under.
-const StackName = "local"
-
 // Cloud is a local cloud. Set the fields, then Start it; Close it in the end.
 type Cloud struct {
 	// Root is the project's folder, with template.yaml and .build in it.
 	Root string
-	// Build is where the functions' binaries are, if not in .build.
+	// Build is the folder of the functions' binaries. The default is .build.
 	Build string
-	// Environment is what functions get beside their own variables.
+	// Environment holds further variables of all functions.
 	Environment map[string]string
-	// Python is an interpreter that has what requirements.txt says.
+	// Python is an interpreter with the packages of requirements.txt.
 	Python string
-	// Address is where the API listens; port 0 takes a free one.
+	// Address is the address of the API. Port 0 stands for a free port.
 	Address string
 	// Endpoint is an AWS emulator to use instead of starting one.
 	Endpoint string
+	// StackName is the name that the template is deployed under, if not local. Clouds on
+	// one emulator need names of their own.
+	StackName string
+	// BridgeAddress is a second address of the emulator, for containers, on the same port.
+	// If it is empty, the cloud listens only on loopback addresses.
+	BridgeAddress string
 	// Now is the time by which schedules fire.
 	Now func() time.Time
-	// RetryDelay is the pause before the first retry of an asynchronous
-	// invocation. Lambda's is a minute.
+	// RetryDelay is the pause before the first retry of an asynchronous invocation that
+	// failed. Lambda's is a minute; the other pauses are in proportion.
 	RetryDelay time.Duration
+	// MappingTime is how long a change of an event source mapping lasts. On AWS it may take
+	// a minute.
+	MappingTime time.Duration
 	// RelayTime is how long a run of the relay lasts, if not as long as in the
 	// template.
 	RelayTime time.Duration
+	// IndexLag returns for each write how long the indexes of tables lag behind it. They do
+	// not if it is nil.
+	IndexLag func() time.Duration
 	// Parameters are parameters of the template, beside those of a local cloud.
 	Parameters map[string]string
-	// Log takes what functions write, line by line.
+	// Log receives the functions' logs line by line.
 	Log func(function, line string)
 
 	stack     stack.Stack
+	account   string
 	functions map[string]lambda.Function // by logical ID
 	moto      *moto.Server
 	endpoint  string
@@ -103,11 +114,11 @@ func (c *Cloud) Start(ctx context.Context) (err error) {
 		"AwsEndpointUrl": c.endpoint,
 	}
 	maps.Copy(parameters, c.Parameters)
-	c.stack, err = stack.Deploy(ctx, c.Python, c.endpoint, filepath.Join(c.Root, "template.yaml"), StackName, parameters)
+	c.stack, err = stack.Deploy(ctx, c.Python, c.endpoint, filepath.Join(c.Root, "template.yaml"), cmp.Or(c.StackName, "local"), parameters)
 	if err != nil {
 		return err
 	}
-	cfg := moto.Config(c.endpoint)
+	cfg := guard.Uncounted(moto.Config(c.endpoint))
 	queues := sqs.NewFromConfig(cfg)
 	environment := map[string]string{
 		"AWS_REGION": moto.Region, "AWS_DEFAULT_REGION": moto.Region,
@@ -120,16 +131,23 @@ func (c *Cloud) Start(ctx context.Context) (err error) {
 	if err := c.addFunctions(ctx, awslambda.NewFromConfig(cfg)); err != nil {
 		return err
 	}
+	if err := c.holdMappings(ctx, awslambda.NewFromConfig(cfg)); err != nil {
+		return err
+	}
+	c.guard.SetMappingTime(c.MappingTime)
 	if err := c.enforceRoles(); err != nil {
 		return err
 	}
 	c.guard.SetInvoke(c.host.InvokeAsync)
+	if c.IndexLag != nil {
+		c.guard.SetIndexLag(c.IndexLag)
+	}
 	if c.nats, err = natsd.Start(nil); err != nil {
 		return err
 	}
 	c.closers = append(c.closers, c.nats.Close)
 	c.run(c.pollers(cfg, queues)...)
-	api := gateway.Gateway{Routes: c.routes(), Invoke: c.host.Invoke}
+	api := gateway.Gateway{Routes: c.routes(), Invoke: c.host.Invoke, CORS: (*gateway.CORS)(c.stack.CORS)}
 	if limit := c.stack.Throttle; limit.Rate > 0 {
 		api.Limit = rate.NewLimiter(rate.Limit(limit.Rate), limit.Burst)
 	}
@@ -155,13 +173,37 @@ func (c *Cloud) startEmulator() error {
 	if c.guard, err = guard.New(endpoint); err != nil {
 		return err
 	}
+	if c.Endpoint != "" {
+		c.guard.KeepDeletedMappings() // it may be LocalStack
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("serving AWS: %w", err)
 	}
 	c.endpoint = "http://" + listener.Addr().String()
 	c.serve(listener, c.guard)
+	if c.BridgeAddress == "" {
+		return nil
+	}
+	if listener, err = SamePort(listener, c.BridgeAddress); err != nil {
+		return err
+	}
+	c.serve(listener, c.guard)
 	return nil
+}
+
+// SamePort listens on the port of another listener, at another address of this
+// machine.
+func SamePort(as net.Listener, address string) (net.Listener, error) {
+	_, port, err := net.SplitHostPort(as.Addr().String())
+	if err != nil {
+		return nil, fmt.Errorf("reading the address of a listener: %w", err)
+	}
+	listener, err := net.Listen("tcp", net.JoinHostPort(address, port))
+	if err != nil {
+		return nil, fmt.Errorf("listening for containers: %w", err)
+	}
+	return listener, nil
 }
 
 // answers says whether anything listens at an endpoint.
@@ -191,7 +233,6 @@ func (c *Cloud) addFunctions(ctx context.Context, client *awslambda.Client) erro
 			Binary:   filepath.Join(cmp.Or(c.Build, filepath.Join(c.Root, ".build")), deployed.Folder, "bootstrap"),
 			Timeout:  time.Duration(aws.ToInt32(described.Timeout)) * time.Second,
 			MemoryMB: int(aws.ToInt32(described.MemorySize)),
-			Retries:  lambda.DefaultRetries, MaxAge: lambda.DefaultMaxAge,
 		}
 		if described.Environment != nil {
 			f.Environment = described.Environment.Variables
@@ -199,13 +240,13 @@ func (c *Cloud) addFunctions(ctx context.Context, client *awslambda.Client) erro
 		if _, err := os.Stat(f.Binary); err != nil {
 			return fmt.Errorf("%s has no binary: run `make build`: %w", logicalID, err)
 		}
-		config, err := client.GetFunctionEventInvokeConfig(ctx, &awslambda.GetFunctionEventInvokeConfigInput{FunctionName: &deployed.Name})
-		if err == nil {
-			f.Retries = int(aws.ToInt32(config.MaximumRetryAttempts))
-			f.MaxAge = time.Duration(aws.ToInt32(config.MaximumEventAgeInSeconds)) * time.Second
-			if config.DestinationConfig != nil && config.DestinationConfig.OnFailure != nil {
-				f.OnFailure = aws.ToString(config.DestinationConfig.OnFailure.Destination)
-			}
+		concurrency, err := client.GetFunctionConcurrency(ctx, &awslambda.GetFunctionConcurrencyInput{FunctionName: &deployed.Name})
+		if err != nil {
+			return fmt.Errorf("reading the concurrency of %s: %w", logicalID, err)
+		}
+		f.Reserved = int(aws.ToInt32(concurrency.ReservedConcurrentExecutions))
+		if err := setAsync(ctx, client, &f); err != nil {
+			return fmt.Errorf("reading how %s is invoked asynchronously: %w", logicalID, err)
 		}
 		if deployed.Folder == "relay" && c.RelayTime > 0 {
 			f.Timeout = c.RelayTime
@@ -216,7 +257,70 @@ func (c *Cloud) addFunctions(ctx context.Context, client *awslambda.Client) erro
 	return nil
 }
 
-// enforceRoles has functions do only what their roles in the template allow.
+// setAsync sets how a function is invoked asynchronously. Settings that the template does
+// not have keep Lambda's defaults.
+func setAsync(ctx context.Context, client *awslambda.Client, f *lambda.Function) error {
+	f.Retries, f.MaxAge = lambda.DefaultRetries, lambda.DefaultMaxAge
+	config, err := client.GetFunctionEventInvokeConfig(ctx, &awslambda.GetFunctionEventInvokeConfigInput{FunctionName: &f.Name})
+	if _, none := errors.AsType[*awslambdatypes.ResourceNotFoundException](err); none {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if config.MaximumRetryAttempts != nil {
+		f.Retries = int(*config.MaximumRetryAttempts)
+	}
+	if config.MaximumEventAgeInSeconds != nil {
+		f.MaxAge = time.Duration(*config.MaximumEventAgeInSeconds) * time.Second
+	}
+	if config.DestinationConfig != nil && config.DestinationConfig.OnFailure != nil {
+		f.OnFailure = aws.ToString(config.DestinationConfig.OnFailure.Destination)
+	}
+	return nil
+}
+
+// holdTime is how long an emulator may take to make the mappings of a stack.
+const holdTime = 30 * time.Second
+
+// holdMappings makes the guard keep the template's mappings disabled in the emulator. It
+// leaves mappings of functions from other stacks in the same emulator as they are.
+func (c *Cloud) holdMappings(ctx context.Context, client *awslambda.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, holdTime)
+	defer cancel()
+	for pages := awslambda.NewListEventSourceMappingsPaginator(client, &awslambda.ListEventSourceMappingsInput{}); pages.HasMorePages(); {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return fmt.Errorf("listing event source mappings: %w", err)
+		}
+		for _, mapping := range page.EventSourceMappings {
+			if !c.host.Has(aws.ToString(mapping.FunctionArn)) {
+				continue
+			}
+			if err := enable(ctx, client, mapping.UUID); err != nil {
+				return fmt.Errorf("holding the event source mapping %s: %w", *mapping.UUID, err)
+			}
+		}
+	}
+	return nil
+}
+
+// enable enables a mapping as soon as the emulator is not busy with it.
+func enable(ctx context.Context, client *awslambda.Client, uuid *string) error {
+	for {
+		_, err := client.UpdateEventSourceMapping(ctx, &awslambda.UpdateEventSourceMappingInput{UUID: uuid, Enabled: aws.Bool(true)})
+		if _, busy := errors.AsType[*awslambdatypes.ResourceInUseException](err); !busy {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// enforceRoles makes the guard refuse requests that a function's role does not allow.
 func (c *Cloud) enforceRoles() error {
 	roles, place := map[string]role.Role{}, role.Place{}
 	for logicalID, f := range c.functions {
@@ -230,6 +334,7 @@ func (c *Cloud) enforceRoles() error {
 			return fmt.Errorf("the ARN of %s: %w", logicalID, err)
 		}
 		place = role.Place{Region: where.Region, Account: where.AccountID}
+		c.account = where.AccountID
 	}
 	c.guard.SetRoles(place, roles)
 	return nil
@@ -240,11 +345,11 @@ func (c *Cloud) pollers(cfg aws.Config, queues *sqs.Client) []func(context.Conte
 		return lambda.SendToARN(ctx, queues, arn, payload)
 	}
 	schedules := &scheduler.Scheduler{
-		Client: awsscheduler.NewFromConfig(cfg), Invoke: c.host.InvokeAsync, DeadLetter: deadLetter, Now: c.Now,
+		Client: awsscheduler.NewFromConfig(cfg), Invoke: c.host.InvokeAsync, Serves: c.host.Has, DeadLetter: deadLetter, Now: c.Now,
 	}
 	mappings := mapping.Poller{
 		Lambda: awslambda.NewFromConfig(cfg), Streams: dynamodbstreams.NewFromConfig(cfg),
-		Queues: queues, Invoke: c.host.Invoke, DeadLetter: deadLetter,
+		Queues: queues, Invoke: c.host.Invoke, Report: c.guard.SetProcessingResult, DeadLetter: deadLetter, Serves: c.host.Has,
 	}
 	return []func(context.Context){schedules.Run, mappings.Run}
 }
@@ -276,20 +381,23 @@ func (c *Cloud) routes() []gateway.Route {
 	return routes
 }
 
-// APIURL is what SCW_API_URL is set to.
+// APIURL returns the value for SCW_API_URL.
 func (c *Cloud) APIURL() string { return c.apiURL }
 
 // AWSConfig is the AWS configuration of the emulator.
 func (c *Cloud) AWSConfig() aws.Config { return moto.Config(c.endpoint) }
 
-// AWSEndpoint is what AWS_ENDPOINT_URL is set to.
+// AWSEndpoint returns the value for AWS_ENDPOINT_URL.
 func (c *Cloud) AWSEndpoint() string { return c.endpoint }
 
-// NATSURL is where the NATS server is.
+// Account is the ID of the emulator's AWS account.
+func (c *Cloud) Account() string { return c.account }
+
+// NATSURL returns the URL of the NATS server.
 func (c *Cloud) NATSURL() string { return c.nats.URL() }
 
-// Function is the deployed function whose code is in that folder: where it is
-// deployed more than once, the one that is named after the folder.
+// Function returns the deployed function by the folder of its code. If the code is deployed
+// more than once, it returns the function that has the folder's name.
 func (c *Cloud) Function(folder string) lambda.Function {
 	for logicalID, f := range c.functions {
 		if stack.Label(logicalID) == folder {
@@ -308,7 +416,7 @@ func (c *Cloud) Environments() map[string]map[string]string {
 	return environments
 }
 
-// Invoke runs the function whose code is in that folder and waits for its answer.
+// Invoke runs a function, by the folder of its code, and returns its answer.
 func (c *Cloud) Invoke(ctx context.Context, folder string, payload []byte) ([]byte, error) {
 	return c.host.Invoke(ctx, c.Function(folder).Name, payload)
 }

@@ -1,23 +1,26 @@
-// Package gateway plays API Gateway's HTTP API: it turns requests into events of
-// payload format 2.0 and what functions answer into responses.
+// Package gateway emulates HTTP APIs of API Gateway. It turns requests into events of
+// payload format 2.0, and the functions' answers into responses.
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/google/uuid"
 	"golang.org/x/time/rate"
+
+	"containertriggers/infra/local/lambda"
 )
 
 const (
@@ -29,25 +32,57 @@ const (
 // Route is a route of the API.
 type Route struct {
 	Method string
-	// Path holds parameters in braces, each standing for one segment.
+	// Path may hold parameters in braces. Each is one segment. [DefaultPath] takes the
+	// requests that no other route takes, by any method.
 	Path string
-	// Function is what the route invokes.
+	// Function is the name of the function that the route invokes.
 	Function string
+}
+
+// DefaultPath is the path and key of the route that takes the requests of no other route.
+const DefaultPath = "$default"
+
+// key is the route's name in events.
+func (r Route) key() string {
+	if r.Path == DefaultPath {
+		return DefaultPath
+	}
+	return r.Method + " " + r.Path
 }
 
 // Gateway is an http.Handler with routes.
 type Gateway struct {
 	Routes []Route
-	// Invoke runs a function and waits for its answer.
+	// Invoke runs a function and returns its answer.
 	Invoke func(ctx context.Context, function string, payload []byte) ([]byte, error)
-	// Limit bounds the requests of all routes together; nil does not.
+	// Limit limits the requests of all routes together. If it is nil, there is no limit.
 	Limit *rate.Limiter
+	// CORS is nil if no page elsewhere may call the API.
+	CORS *CORS
+	// Stage is the name of the stage, with which the paths of requests begin. It is empty
+	// for the stage $default.
+	Stage string
+	// BasePath is the base path of the API mapping of a custom domain, with which the
+	// paths of requests begin. It is empty if there is none.
+	BasePath string
 }
 
 func (g Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := uuid.NewString()
 	w.Header().Set("Apigw-Requestid", id)
-	route, parameters, ok := g.match(r.Method, r.URL.EscapedPath())
+	if g.CORS != nil {
+		g.CORS.allow(w.Header(), r)
+		if preflight(r) {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+	}
+	path, rawPath, ok := g.route(r.URL.EscapedPath())
+	var route Route
+	var parameters map[string]string
+	if ok {
+		route, parameters, ok = g.match(r.Method, path)
+	}
 	if !ok {
 		reply(w, http.StatusNotFound, "Not Found")
 		return
@@ -64,15 +99,24 @@ func (g Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client is gone
 	}
-	payload, err := json.Marshal(newEvent(r, route, parameters, body, id, time.Now()))
+	event := newEvent(r, route, parameters, body, id, time.Now())
+	event.RawPath = unescape(rawPath)
+	event.RequestContext.HTTP.Path, event.RequestContext.Stage = event.RawPath, cmp.Or(g.Stage, "$default")
+	payload, err := json.Marshal(event)
 	if err != nil {
 		reply(w, http.StatusInternalServerError, "Internal Server Error")
+		return
+	}
+	if len(payload) > maxEvent {
+		reply(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), integrationTimeout)
 	defer cancel()
 	answer, err := g.Invoke(ctx, route.Function, payload)
-	if ctx.Err() != nil {
+	// An HTTP API answers 503 if the function takes too long or is throttled. AWS documents
+	// neither; users report both.
+	if _, throttled := errors.AsType[*lambda.ThrottledError](err); throttled || ctx.Err() != nil {
 		reply(w, http.StatusServiceUnavailable, "Service Unavailable")
 		return
 	}
@@ -81,14 +125,21 @@ func (g Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusInternalServerError, "Internal Server Error")
 		return
 	}
+	if g.CORS != nil {
+		maps.DeleteFunc(response.Headers, func(name, _ string) bool { return strings.HasPrefix(strings.ToLower(name), "access-control-") })
+	}
 	respond(w, response)
 }
 
-// match finds the route of a path that is still percent-encoded, and the decoded
-// parameters.
+// match returns the route of a path that is still percent-encoded, and the decoded
+// parameters. It returns false if no route takes the path.
 func (g Gateway) match(method, path string) (Route, map[string]string, bool) {
 	segments := strings.Split(path, "/")
+	var fallback Route
 	for _, route := range g.Routes {
+		if route.Path == DefaultPath {
+			fallback = route
+		}
 		pattern := strings.Split(route.Path, "/")
 		if route.Method != method || len(pattern) != len(segments) {
 			continue
@@ -97,7 +148,7 @@ func (g Gateway) match(method, path string) (Route, map[string]string, bool) {
 			return route, parameters, true
 		}
 	}
-	return Route{}, nil, false
+	return fallback, nil, fallback != Route{}
 }
 
 func matchSegments(pattern, segments []string) (map[string]string, bool) {
@@ -119,13 +170,10 @@ func matchSegments(pattern, segments []string) (map[string]string, bool) {
 	return parameters, true
 }
 
-// newEvent is the request in payload format 2.0 (API Gateway Developer Guide,
+// newEvent returns the request in payload format 2.0 (API Gateway Developer Guide,
 // "Create AWS Lambda proxy integrations for HTTP APIs").
 func newEvent(r *http.Request, route Route, parameters map[string]string, body []byte, id string, now time.Time) events.APIGatewayV2HTTPRequest {
-	headers := map[string]string{"host": r.Host}
-	for name, values := range r.Header {
-		headers[strings.ToLower(name)] = strings.Join(values, ",")
-	}
+	headers, cookies := headers(r)
 	var query map[string]string
 	if r.URL.RawQuery != "" {
 		query = map[string]string{}
@@ -134,24 +182,22 @@ func newEvent(r *http.Request, route Route, parameters map[string]string, body [
 		}
 	}
 	sourceIP, _, _ := net.SplitHostPort(r.RemoteAddr) // empty where the address is of no such form
+	host := (&url.URL{Host: r.Host}).Hostname()
+	prefix, _, _ := strings.Cut(host, ".")
 	event := events.APIGatewayV2HTTPRequest{
-		Version: "2.0", RouteKey: route.Method + " " + route.Path,
-		RawPath: r.URL.Path, RawQueryString: r.URL.RawQuery,
+		Version: "2.0", RouteKey: route.key(),
+		RawQueryString: r.URL.RawQuery, Cookies: cookies,
 		Headers: headers, QueryStringParameters: query, PathParameters: parameters,
 		RequestContext: events.APIGatewayV2HTTPRequestContext{
-			RouteKey: route.Method + " " + route.Path, AccountID: "123456789012", Stage: "$default", RequestID: id,
-			APIID: "local", DomainName: r.Host, DomainPrefix: "local",
+			RouteKey: route.key(), AccountID: "123456789012", RequestID: id,
+			APIID: "local", DomainName: host, DomainPrefix: prefix,
 			Time: now.UTC().Format("02/Jan/2006:15:04:05 -0700"), TimeEpoch: now.UnixMilli(),
 			HTTP: events.APIGatewayV2HTTPRequestContextHTTPDescription{
-				Method: r.Method, Path: r.URL.Path, Protocol: r.Proto, SourceIP: sourceIP, UserAgent: r.UserAgent(),
+				Method: r.Method, Protocol: r.Proto, SourceIP: sourceIP, UserAgent: r.UserAgent(),
 			},
 		},
 	}
-	if utf8.Valid(body) {
-		event.Body = string(body)
-	} else {
-		event.Body, event.IsBase64Encoded = base64.StdEncoding.EncodeToString(body), true
-	}
+	event.Body, event.IsBase64Encoded = content(r.Header.Get("Content-Type"), body)
 	return event
 }
 
@@ -172,7 +218,7 @@ func respond(w http.ResponseWriter, response events.APIGatewayV2HTTPResponse) {
 	_, _ = w.Write(body) // a client that is gone needs no answer
 }
 
-// reply answers as API Gateway itself does.
+// reply sends an answer of API Gateway itself.
 func reply(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

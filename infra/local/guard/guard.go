@@ -1,6 +1,8 @@
-// Package guard stands before an AWS emulator and refuses what AWS refuses and
-// the emulator lets pass. It also takes the asynchronous invocations of functions,
-// which the local cloud runs itself.
+// Package guard is a proxy before an AWS emulator. It refuses requests that AWS refuses and
+// the emulator accepts. It limits the rate of requests as AWS does, and changes event
+// source mappings as slowly as AWS. It also takes the asynchronous invocations of functions,
+// which the local cloud runs itself, and keeps the emulator from polling event sources,
+// because the local cloud polls them.
 package guard
 
 import (
@@ -15,6 +17,7 @@ import (
 	"regexp"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"containertriggers/infra/local/awscron"
 )
@@ -22,9 +25,13 @@ import (
 // Guard is a proxy to an emulator.
 type Guard struct {
 	proxy    *httputil.ReverseProxy
+	rates    rates
 	mappings mappings
+	held     *held
 	roles    atomic.Pointer[roles]
 	invoke   atomic.Pointer[func(function string, payload []byte) error]
+	endpoint string
+	lag      atomic.Pointer[lag]
 }
 
 // New makes a proxy to the emulator's endpoint.
@@ -33,22 +40,43 @@ func New(endpoint string) (*Guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the endpoint: %w", err)
 	}
-	return &Guard{mappings: newMappings(endpoint), proxy: &httputil.ReverseProxy{
+	held := newHeld()
+	return &Guard{endpoint: endpoint, rates: newRates(), mappings: newMappings(endpoint, held), held: held, proxy: &httputil.ReverseProxy{
+		ModifyResponse: func(r *http.Response) error {
+			if err := age(r); err != nil {
+				return err
+			}
+			return held.response(r)
+		},
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Host = r.In.Host // the emulator makes queue URLs of it
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if r.Context().Err() == nil { // else the client has left
-				slog.Error("the emulator did not answer", "error", err)
+				slog.ErrorContext(r.Context(), "the emulator did not answer", "error", err)
 			}
 			w.WriteHeader(http.StatusBadGateway)
 		},
 	}}, nil
 }
 
-// SetInvoke says what queues an asynchronous invocation of a function, which is
-// named by name or ARN.
+// KeepDeletedMappings has deleted event source mappings hidden instead: LocalStack
+// cannot delete one that is disabled.
+func (g *Guard) KeepDeletedMappings() { g.held.keepDeleted = true }
+
+// SetMappingTime sets how long each change of an event source mapping lasts. By default
+// changes take effect at once.
+func (g *Guard) SetMappingTime(lasting time.Duration) { g.held.setLasting(lasting) }
+
+// EndChanges completes all changes of event source mappings that are under way.
+func (g *Guard) EndChanges() { g.held.endChanges() }
+
+// SetProcessingResult sets the LastProcessingResult of an event source mapping by its UUID.
+func (g *Guard) SetProcessingResult(uuid, result string) { g.held.setResult(uuid, result) }
+
+// SetInvoke sets the function that queues asynchronous invocations. It gets a function's
+// name or ARN.
 func (g *Guard) SetInvoke(invoke func(function string, payload []byte) error) {
 	g.invoke.Store(&invoke)
 }
@@ -63,7 +91,10 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	problem := g.roles.Load().denied(r, body)
+	problem := g.rates.exceeded(r)
+	if problem == nil {
+		problem = g.roles.Load().denied(r, body)
+	}
 	if problem == nil && (r.Method == http.MethodPost || r.Method == http.MethodPut) {
 		var taken bool
 		if problem, taken = g.check(r, body); taken {
@@ -75,11 +106,21 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem.write(w)
 		return
 	}
-	g.proxy.ServeHTTP(w, r)
+	if strings.HasPrefix(r.URL.Path, mappingsPath) {
+		if g.held.serve(w, r) {
+			return
+		}
+		r = g.mappings.reuse(r, body)
+		if r, err = g.held.request(r, body); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+	}
+	g.proxy.ServeHTTP(w, g.lag.Load().apply(r, body))
 }
 
-// check is what is wrong with what is to be made or invoked. An asynchronous
-// invocation is taken here.
+// check returns AWS's refusal of a request, or nil. It queues an asynchronous invocation
+// itself and then returns true.
 func (g *Guard) check(r *http.Request, body []byte) (problem *refusal, taken bool) {
 	if schedule, ok := strings.CutPrefix(r.URL.Path, "/schedules/"); ok {
 		return checkSchedule(schedule, body), false
@@ -118,8 +159,7 @@ func (r refusal) write(w http.ResponseWriter) {
 // scheduleName is the form of schedule names (API reference of CreateSchedule).
 var scheduleName = regexp.MustCompile(`^[0-9a-zA-Z-_.]{1,64}$`)
 
-// checkSchedule is what EventBridge Scheduler says against a schedule; nil where it
-// takes it.
+// checkSchedule returns EventBridge Scheduler's refusal of a schedule, or nil.
 func checkSchedule(name string, body []byte) *refusal {
 	var schedule struct {
 		ScheduleExpression         string

@@ -10,10 +10,10 @@ import (
 	"github.com/google/uuid"
 
 	"containertriggers/infra/local/guard/guardtest"
-	"containertriggers/shared/awserr"
+	"containertriggers/shared/platform/awserr"
 )
 
-func TestSchedulesThatAWSRefusesAreRefused(t *testing.T) {
+func TestGuard_RefusesSchedulesThatAWSRefuses(t *testing.T) {
 	t.Parallel()
 	_, cfg := guardtest.Start(t)
 	client := scheduler.NewFromConfig(cfg)
@@ -44,7 +44,7 @@ func TestSchedulesThatAWSRefusesAreRefused(t *testing.T) {
 			t.Errorf("%.40s: got %v", expression, err)
 		}
 	}
-	for name, timezone := range map[string]string{uuid.NewString(): "Europe/Atlantis", "a b": "UTC", strings.Repeat("n", 65): "UTC"} {
+	for name, timezone := range map[string]string{uuid.NewString(): "Europe/Atlantis", "factory": "Factory", "a b": "UTC", strings.Repeat("n", 65): "UTC"} {
 		if err := create(name, "cron(0 0 1 * ? *)", timezone); err == nil || awserr.Transient(err) {
 			t.Errorf("%s in %s: got %v", name, timezone, err)
 		}

@@ -17,21 +17,21 @@ import (
 	"containertriggers/infra/local/moto"
 )
 
-// mappingsPath is where event source mappings are made (API reference of
+// mappingsPath is the path of event source mappings (API reference of
 // CreateEventSourceMapping).
 const mappingsPath = "/2015-03-31/event-source-mappings"
 
-// mappings knows what Lambda says against a mapping of a queue (API reference of
-// CreateEventSourceMapping; Lambda Developer Guide, "Using Lambda with Amazon
-// SQS").
+// mappings refuses mappings of queues as Lambda does (API reference of
+// CreateEventSourceMapping; Lambda Developer Guide, "Using Lambda with Amazon SQS").
 type mappings struct {
 	lambda *lambda.Client
 	queues *sqs.Client
+	held   *held
 }
 
-func newMappings(endpoint string) mappings {
+func newMappings(endpoint string, held *held) mappings {
 	cfg := moto.Config(endpoint)
-	return mappings{lambda: lambda.NewFromConfig(cfg), queues: sqs.NewFromConfig(cfg)}
+	return mappings{lambda: lambda.NewFromConfig(cfg), queues: sqs.NewFromConfig(cfg), held: held}
 }
 
 type mappingRequest struct {
@@ -41,8 +41,50 @@ type mappingRequest struct {
 	ScalingConfig                  *struct{ MaximumConcurrency *int }
 }
 
-// check is what is wrong with a request to make or change a mapping; nil where it
-// is not about a queue.
+// reuse has a request to make a mapping take the hidden one of its source and
+// function, if there is one.
+func (m mappings) reuse(r *http.Request, body []byte) *http.Request {
+	var request mappingRequest
+	if r.Method != http.MethodPost || json.Unmarshal(body, &request) != nil {
+		return r
+	}
+	found, err := m.same(r.Context(), request, true)
+	if err != nil || found == "" {
+		return r // the emulator says so itself
+	}
+	return r.WithContext(context.WithValue(r.Context(), again{}, found))
+}
+
+// same returns the UUID of the mapping of a source on a function, among those that
+// are hidden or among the others; "" if there is none. A mapping that is being deleted
+// counts as one of the others.
+func (m mappings) same(ctx context.Context, request mappingRequest, hidden bool) (uuid string, err error) {
+	if deleting := m.held.deletingOf(request.EventSourceArn, request.FunctionName); len(deleting) > 0 {
+		if hidden {
+			return "", nil
+		}
+		return fmt.Sprint(deleting[0]["UUID"]), nil
+	}
+	pages := lambda.NewListEventSourceMappingsPaginator(m.lambda, &lambda.ListEventSourceMappingsInput{EventSourceArn: &request.EventSourceArn})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return "", err
+		}
+		for _, mapping := range page.EventSourceMappings {
+			if m.held.isHidden(aws.ToString(mapping.UUID)) == hidden && isFunction(aws.ToString(mapping.FunctionArn), request.FunctionName) {
+				return aws.ToString(mapping.UUID), nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// isFunction reports whether a function has that name or ARN.
+func isFunction(arn, name string) bool { return arn == name || strings.HasSuffix(arn, ":"+name) }
+
+// check returns Lambda's refusal of a request to create or change a mapping, or nil. It
+// returns nil for sources other than queues.
 func (m mappings) check(ctx context.Context, method, path string, body []byte) *refusal {
 	var request mappingRequest
 	if err := json.Unmarshal(body, &request); err != nil {
@@ -82,8 +124,8 @@ func (m mappings) check(ctx context.Context, method, path string, body []byte) *
 	return m.twice(ctx, request)
 }
 
-// visibility refuses a queue whose messages could come back while the function
-// still works on them.
+// visibility refuses a queue if its messages could come back while the function still works
+// on them.
 func (m mappings) visibility(ctx context.Context, queue, function string) *refusal {
 	described, err := m.lambda.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: &function})
 	if err != nil {
@@ -106,8 +148,11 @@ func (m mappings) visibility(ctx context.Context, queue, function string) *refus
 	return nil
 }
 
-// function is the ARN of a mapping's function, "" where there is no such mapping.
+// function returns the ARN of a mapping's function, or "" if there is no such mapping.
 func (m mappings) function(uuid string) string {
+	if deleting, ok := m.held.deleting(uuid); ok {
+		return fmt.Sprint(deleting["FunctionArn"])
+	}
 	found, err := m.lambda.GetEventSourceMapping(context.Background(), &lambda.GetEventSourceMappingInput{UUID: &uuid})
 	if err != nil {
 		return "" // which no statement names
@@ -117,21 +162,13 @@ func (m mappings) function(uuid string) string {
 
 // twice refuses a second mapping for a pair of queue and function.
 func (m mappings) twice(ctx context.Context, request mappingRequest) *refusal {
-	pages := lambda.NewListEventSourceMappingsPaginator(m.lambda, &lambda.ListEventSourceMappingsInput{EventSourceArn: &request.EventSourceArn})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil
-		}
-		for _, mapping := range page.EventSourceMappings {
-			if function := aws.ToString(mapping.FunctionArn); function == request.FunctionName || strings.HasSuffix(function, ":"+request.FunctionName) {
-				return &refusal{http.StatusConflict, "ResourceConflictException", fmt.Sprintf(
-					"An event source mapping with SQS arn (%q) and function (%q) already exists. Please update or delete the existing mapping with UUID %s",
-					request.EventSourceArn, request.FunctionName, aws.ToString(mapping.UUID))}
-			}
-		}
+	uuid, err := m.same(ctx, request, false)
+	if err != nil || uuid == "" {
+		return nil // the emulator says so itself
 	}
-	return nil
+	return &refusal{http.StatusConflict, "ResourceConflictException", fmt.Sprintf(
+		"An event source mapping with SQS arn (%q) and function (%q) already exists. Please update or delete the existing mapping with UUID %s",
+		request.EventSourceArn, request.FunctionName, uuid)}
 }
 
 func invalid(message string) *refusal {

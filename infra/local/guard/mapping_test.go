@@ -12,10 +12,10 @@ import (
 
 	"containertriggers/infra/local/guard/guardtest"
 	"containertriggers/infra/local/moto/mototest"
-	"containertriggers/shared/awserr"
+	"containertriggers/shared/platform/awserr"
 )
 
-func TestMappingsThatLambdaRefusesAreRefused(t *testing.T) {
+func TestGuard_RefusesMappingsThatLambdaRefuses(t *testing.T) {
 	t.Parallel()
 	_, cfg := guardtest.Start(t)
 	env := mototest.Environment(t, "reconcile")

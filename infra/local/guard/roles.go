@@ -11,21 +11,22 @@ import (
 	"containertriggers/infra/local/role"
 )
 
-// roles are what functions may do, by their names. A function's calls come with its
+// roles holds the functions' roles by the functions' names. A function's requests have its
 // name as their session token.
 type roles struct {
 	place role.Place
 	of    map[string]role.Role
 }
 
-// SetRoles has what the role of a function does not allow refused, of its own calls
-// and of what Lambda does for it. The resources are those of place.
+// SetRoles makes the guard refuse requests that the role of a function does not allow: its
+// own, and those that Lambda makes for it. The resources are those of place.
 func (g *Guard) SetRoles(place role.Place, byFunction map[string]role.Role) {
 	place.MappingFunction = g.mappings.function
 	g.roles.Store(&roles{place, byFunction})
 }
 
-// denied is what IAM says against a function's call, nil for calls of others.
+// denied returns IAM's refusal of a function's request, or nil. It returns nil for requests
+// of other callers.
 func (r *roles) denied(request *http.Request, body []byte) *refusal {
 	function := request.Header.Get("X-Amz-Security-Token")
 	if r == nil {
@@ -36,7 +37,7 @@ func (r *roles) denied(request *http.Request, body []byte) *refusal {
 		return nil
 	}
 	denied := func(why string) *refusal {
-		slog.Error("a role does not allow a call", "function", function, "why", why)
+		slog.ErrorContext(request.Context(), "a role does not allow a call", "function", function, "why", why)
 		return &refusal{http.StatusForbidden, "AccessDeniedException", function + " is not authorized to perform: " + why}
 	}
 	needed, err := r.place.Needed(request, body)
@@ -51,7 +52,7 @@ func (r *roles) denied(request *http.Request, body []byte) *refusal {
 	return nil
 }
 
-// mayNotRead is what Lambda says when the function of a mapping could not read its
+// mayNotRead returns Lambda's refusal of a mapping if the function's role may not read the
 // queue (Lambda Developer Guide, "Using Lambda with Amazon SQS").
 func (r *roles) mayNotRead(body []byte) *refusal {
 	var request mappingRequest

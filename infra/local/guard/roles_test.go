@@ -14,10 +14,10 @@ import (
 	"containertriggers/infra/local/guard/guardtest"
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/infra/local/role"
-	"containertriggers/shared/awserr"
+	"containertriggers/shared/platform/awserr"
 )
 
-func TestAFunctionDoesWhatItsRoleAllowsAlone(t *testing.T) {
+func TestGuard_AllowsAFunctionOnlyTheActionsOfItsRole(t *testing.T) {
 	t.Parallel()
 	before, cfg := guardtest.Start(t)
 	of, err := role.New(json.RawMessage(`{"Statement":[{"Effect":"Allow","Action":"sqs:GetQueueUrl","Resource":"*"},

@@ -17,6 +17,9 @@ type Function struct {
 	Environment map[string]string
 	Timeout     time.Duration
 	MemoryMB    int
+	// Reserved is the number of invocations that may run at the same time, reserved from the
+	// account's. If it is 0, the function shares the part that no function reserves.
+	Reserved int
 
 	// Retries, MaxAge and OnFailure are for asynchronous invocations: how often a
 	// failed one is tried again, how old it may become, and the ARN of the queue
@@ -32,6 +35,14 @@ const (
 	DefaultRetries = 2
 	DefaultMaxAge  = 6 * time.Hour
 )
+
+// ThrottledError is Lambda's refusal of an invocation beyond the concurrency of a function or
+// the account (API reference of Invoke, TooManyRequestsException).
+type ThrottledError struct{ Reason string }
+
+func (e *ThrottledError) Error() string {
+	return "TooManyRequestsException: Rate Exceeded. (" + e.Reason + ")"
+}
 
 // Error is a function's failure, as Lambda answers it.
 type Error struct {

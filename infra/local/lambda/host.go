@@ -13,36 +13,45 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
+
+	"containertriggers/infra/local/child"
 )
 
-// concurrency is how many environments of one function run at the same time;
-// further invocations wait.
-const concurrency = 10
+const (
+	// accountConcurrency is how many invocations may run at the same time in an account
+	// (Lambda Developer Guide, "Lambda quotas").
+	accountConcurrency = 1000
+	// processes is how many environments of one function this machine runs at the same
+	// time. An invocation that Lambda would run beyond them waits.
+	processes = 10
+)
 
 // Host runs functions.
 type Host struct {
 	// Queues sends failed invocations to their destinations.
 	Queues *sqs.Client
-	// Environment is what every function gets beside its own variables.
+	// Environment holds further variables of all functions.
 	Environment map[string]string
-	// RetryDelay is the pause before the first retry of an asynchronous
-	// invocation; the next one is twice as long. Lambda's is a minute.
+	// RetryDelay is the pause before the first retry of an asynchronous invocation that
+	// failed. Lambda's is a minute; the other pauses are in proportion.
 	RetryDelay time.Duration
-	// Log takes what functions write, and what becomes of them, line by line.
+	// Log receives the functions' logs and the host's reports about them, line by line.
 	Log func(function, line string)
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
-	mu        sync.Mutex
-	functions map[string]*hosted // by name and by ARN
+	mu         sync.Mutex
+	functions  map[string]*hosted // by name and by ARN
+	unreserved *concurrency
 }
 
 type hosted struct {
 	Function
-	label string
-	slots chan struct{}
+	label       string
+	concurrency *concurrency
+	slots       chan struct{}
 
 	mu   sync.Mutex
 	idle []*environment
@@ -52,19 +61,29 @@ type hosted struct {
 func (h *Host) Start() {
 	h.ctx, h.cancel = context.WithCancel(context.Background())
 	h.functions = map[string]*hosted{}
+	h.unreserved = &concurrency{free: accountConcurrency, reason: "ConcurrentInvocationLimitExceeded"}
+	if !child.TellsMemory {
+		h.Log("local cloud", "this system does not tell how much memory a process has: no function is killed for exceeding its MemorySize")
+	}
 }
 
 // Add makes a function known. Its log lines begin with the label.
 func (h *Host) Add(f Function, label string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	known := &hosted{Function: f, label: label, slots: make(chan struct{}, concurrency)}
+	known := &hosted{Function: f, label: label, concurrency: h.unreserved, slots: make(chan struct{}, processes)}
+	if f.Reserved > 0 {
+		h.unreserved.add(-f.Reserved)
+		known.concurrency = &concurrency{free: f.Reserved, reason: "ReservedFunctionConcurrentInvocationLimitExceeded"}
+	}
 	h.functions[f.Name], h.functions[f.ARN] = known, known
 }
 
 // Close ends all functions and waits until they are gone.
 func (h *Host) Close() {
+	h.mu.Lock()
 	h.cancel()
+	h.mu.Unlock()
 	h.work.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -76,6 +95,17 @@ func (h *Host) Close() {
 		f.idle = nil
 		f.mu.Unlock()
 	}
+}
+
+// begin counts one more that Close waits for, unless the host is closed.
+func (h *Host) begin() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.ctx.Err(); err != nil {
+		return err
+	}
+	h.work.Add(1)
+	return nil
 }
 
 // ErrNoFunction says that there is no function of that name or ARN.
@@ -90,25 +120,45 @@ func (h *Host) find(name string) (*hosted, error) {
 	return nil, fmt.Errorf("%s: %w", name, ErrNoFunction)
 }
 
+// Has reports whether there is a function of that name or ARN.
+func (h *Host) Has(name string) bool {
+	_, err := h.find(name)
+	return err == nil
+}
+
 // Invoke runs a function, named by name or ARN, and waits for its answer. A
-// function's failure is an *[Error].
+// function's failure is an *[Error], a refusal because of its concurrency a
+// *[ThrottledError].
 func (h *Host) Invoke(ctx context.Context, name string, payload []byte) ([]byte, error) {
 	f, err := h.find(name)
 	if err != nil {
 		return nil, err
 	}
-	return h.run(ctx, f, uuid.NewString(), payload)
+	id := uuid.NewString()
+	answer, err := h.run(ctx, f, id, payload)
+	h.logThrottle(f, id, err)
+	return answer, err
 }
 
-// InvokeAsync queues an invocation, as Lambda does for services that do not wait:
-// it is retried under the same request ID, and what fails for good goes to the
+// logThrottle logs that an invocation was throttled, if err says so. Lambda counts this in
+// a metric.
+func (h *Host) logThrottle(f *hosted, id string, err error) {
+	if throttled, ok := errors.AsType[*ThrottledError](err); ok {
+		h.Log(f.label, "THROTTLED RequestId: "+id+" "+throttled.Error())
+	}
+}
+
+// InvokeAsync queues an invocation, as Lambda does for callers that do not wait. The host
+// retries it under the same request ID. If all retries fail, the host sends the event to the
 // function's on-failure destination.
 func (h *Host) InvokeAsync(name string, payload []byte) error {
 	f, err := h.find(name)
 	if err != nil {
 		return err
 	}
-	h.work.Add(1)
+	if err := h.begin(); err != nil {
+		return err
+	}
 	go func() {
 		defer h.work.Done()
 		h.retry(f, uuid.NewString(), payload, time.Now())
@@ -116,40 +166,52 @@ func (h *Host) InvokeAsync(name string, payload []byte) error {
 	return nil
 }
 
+// retry runs an event until it succeeds, its retries are used up, or it is too old. A
+// failure of the function is tried again after one minute and then two. An event that is
+// throttled or meets an error of the system waits for 1 second at first and 5 minutes at
+// most (Lambda Developer Guide, "How Lambda handles errors and retries with asynchronous
+// invocation").
 func (h *Host) retry(f *hosted, id string, payload []byte, queued time.Time) {
-	delay := h.RetryDelay
-	for try := 0; ; try++ {
+	minute := h.RetryDelay
+	failures, afterFailure, afterRefusal := 0, minute, minute/60
+	tooOld := time.After(time.Until(queued.Add(f.MaxAge)))
+	var failure *Error // of the last run
+	for {
 		_, err := h.run(h.ctx, f, id, payload)
 		if err == nil || h.ctx.Err() != nil {
 			return
 		}
-		condition := "RetriesExhausted"
-		if time.Since(queued)+delay > f.MaxAge {
-			condition = "EventAgeExceeded"
-		}
-		if try == f.Retries || condition == "EventAgeExceeded" {
-			h.give(f, id, payload, err, condition, try+1)
-			return
+		var pause time.Duration
+		if failed, ok := errors.AsType[*Error](err); ok {
+			failure = failed
+			if failures++; failures > f.Retries {
+				h.give(f, id, payload, failure, "RetriesExhausted", failures)
+				return
+			}
+			pause, afterFailure = afterFailure, 2*afterFailure
+		} else {
+			if afterRefusal == minute/60 { // not each time that it waits
+				h.logThrottle(f, id, err)
+			}
+			pause, afterRefusal = afterRefusal, min(2*afterRefusal, 5*minute)
 		}
 		select {
 		case <-h.ctx.Done():
 			return
-		case <-time.After(delay):
-			delay *= 2
+		case <-tooOld:
+			h.give(f, id, payload, failure, "EventAgeExceeded", failures)
+			return
+		case <-time.After(pause):
 		}
 	}
 }
 
-// give puts a failed invocation into the function's on-failure destination, in
-// the form of Lambda's invocation records.
-func (h *Host) give(f *hosted, id string, payload []byte, failure error, condition string, count int) {
+// give puts an event that is given up into the function's on-failure destination, in the
+// form of Lambda's invocation records. The failure is nil if the function never ran.
+func (h *Host) give(f *hosted, id string, payload []byte, failure *Error, condition string, count int) {
 	if f.OnFailure == "" {
-		h.Log(f.label, "an asynchronous invocation failed for good and is dropped: there is no on-failure destination")
+		h.Log(f.label, "DROPPED the asynchronous invocation "+id+" ("+condition+"): there is no on-failure destination")
 		return
-	}
-	told, ok := errors.AsType[*Error](failure)
-	if !ok {
-		told = &Error{Type: "Unknown", Message: failure.Error()}
 	}
 	record := map[string]any{
 		"version":   "1.0",
@@ -157,9 +219,11 @@ func (h *Host) give(f *hosted, id string, payload []byte, failure error, conditi
 		"requestContext": map[string]any{
 			"requestId": id, "functionArn": f.ARN + ":$LATEST", "condition": condition, "approximateInvokeCount": count,
 		},
-		"requestPayload":  json.RawMessage(payload),
-		"responseContext": map[string]any{"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"},
-		"responsePayload": told,
+		"requestPayload": json.RawMessage(payload),
+	}
+	if failure != nil {
+		record["responseContext"] = map[string]any{"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
+		record["responsePayload"] = failure
 	}
 	body, err := json.Marshal(record)
 	if err == nil {
@@ -184,6 +248,10 @@ func SendToARN(ctx context.Context, queues *sqs.Client, arn, body string) error 
 
 // run works on one invocation in an environment that is idle, or a new one.
 func (h *Host) run(ctx context.Context, f *hosted, id string, payload []byte) ([]byte, error) {
+	if err := f.concurrency.take(); err != nil {
+		return nil, err
+	}
+	defer f.concurrency.add(1)
 	select {
 	case f.slots <- struct{}{}:
 		defer func() { <-f.slots }()
@@ -192,11 +260,14 @@ func (h *Host) run(ctx context.Context, f *hosted, id string, payload []byte) ([
 	case <-h.ctx.Done():
 		return nil, h.ctx.Err()
 	}
-	h.work.Add(1)
+	if err := h.begin(); err != nil {
+		return nil, err
+	}
 	defer h.work.Done()
 
 	e, err := h.take(f)
 	if err != nil {
+		h.Log(f.label, "FAILED "+err.Error())
 		return nil, err
 	}
 	began := time.Now()
@@ -213,7 +284,7 @@ func (h *Host) run(ctx context.Context, f *hosted, id string, payload []byte) ([
 	if result.err != nil && h.ctx.Err() == nil {
 		h.Log(f.label, "FAILED "+result.err.Error())
 	}
-	slog.Debug("invoked", "function", f.label, "request_id", id, "took", time.Since(began))
+	slog.DebugContext(h.ctx, "invoked", "function", f.label, "request_id", id, "took", time.Since(began))
 	return result.payload, result.err
 }
 
@@ -223,7 +294,7 @@ func (h *Host) take(f *hosted) (*environment, error) {
 		f.mu.Lock()
 		if len(f.idle) == 0 {
 			f.mu.Unlock()
-			return newEnvironment(h.ctx, f.Function, h.Environment, func(line string) { h.Log(f.label, line) })
+			return newEnvironment(f.Function, h.Environment, func(line string) { h.Log(f.label, line) })
 		}
 		e := f.idle[len(f.idle)-1]
 		f.idle = f.idle[:len(f.idle)-1]

@@ -20,8 +20,8 @@ import (
 
 	"containertriggers/infra/local/mapping"
 	"containertriggers/infra/local/moto/mototest"
-	"containertriggers/shared/table"
-	"containertriggers/shared/trigger"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/trigger"
 )
 
 // consumer is the function behind the deployed mapping of the Triggers stream.
@@ -29,7 +29,8 @@ type consumer struct {
 	mu       sync.Mutex
 	seen     []string // names of the triggers, as the records came
 	failures map[string]int
-	broken   int
+	broken   int   // how often a batch with c still crashes
+	crashed  []int // the sizes of the batches that crashed
 	news     chan struct{}
 }
 
@@ -41,16 +42,22 @@ func (c *consumer) invoke(_ context.Context, _ string, payload []byte) ([]byte, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer func() { c.news <- struct{}{} }()
-	if c.broken > 0 {
-		c.broken--
-		return nil, errors.New("crashed")
-	}
-	var response events.DynamoDBEventResponse
+	var images []trigger.Trigger
 	for _, record := range batch.Records {
-		image, err := table.TriggerFromImage(record.Change.NewImage)
+		image, err := store.TriggerFromImage(record.Change.NewImage)
 		if err != nil {
 			return nil, err
 		}
+		images = append(images, image)
+	}
+	if c.broken > 0 && slices.ContainsFunc(images, func(image trigger.Trigger) bool { return image.Name == "c" }) {
+		c.broken--
+		c.crashed = append(c.crashed, len(images))
+		return nil, errors.New("crashed")
+	}
+	var response events.DynamoDBEventResponse
+	for i, record := range batch.Records {
+		image := images[i]
 		c.seen = append(c.seen, image.Name)
 		if c.failures[image.Name] > 0 {
 			c.failures[image.Name]--
@@ -62,7 +69,7 @@ func (c *consumer) invoke(_ context.Context, _ string, payload []byte) ([]byte, 
 }
 
 // It runs alone: its poller polls all mappings that there are.
-func TestStreamIsDeliveredInOrderAndFromTheFirstFailureOn(t *testing.T) {
+func TestStream_DeliversInOrderSplitsAndRetriesFromTheFirstFailure(t *testing.T) {
 	cfg, env := mototest.Config(t), mototest.Environment(t, "reconcile")
 	db := dynamodb.NewFromConfig(cfg)
 	put := func(name string) {
@@ -75,7 +82,7 @@ func TestStreamIsDeliveredInOrderAndFromTheFirstFailureOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := &consumer{failures: map[string]int{"b": 2}, broken: 1, news: make(chan struct{}, 1000)}
+	c := &consumer{failures: map[string]int{"b": 2}, broken: 2, news: make(chan struct{}, 1000)}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	poller := mapping.Poller{
@@ -97,10 +104,14 @@ func TestStreamIsDeliveredInOrderAndFromTheFirstFailureOn(t *testing.T) {
 	deadline := time.After(time.Minute)
 	for {
 		c.mu.Lock()
-		seen := slices.Clone(c.seen)
+		seen, crashed := slices.Clone(c.seen), slices.Clone(c.crashed)
 		c.mu.Unlock()
 		if slices.Contains(seen, "d") {
-			// The crash delivers nothing; b comes back twice, and with it what follows.
+			// A batch that crashes is split and delivers nothing; b comes back twice, and with it
+			// what follows.
+			if len(crashed) != 2 || crashed[0] <= crashed[1] {
+				t.Errorf("batches of %v records crashed, want smaller ones each time", crashed)
+			}
 			if got := slices.Compact(seen); !slices.Equal(got, []string{"a", "b", "c", "d"}) || len(seen) != 6 {
 				t.Errorf("got %v", seen)
 			}

@@ -3,6 +3,7 @@ package mapping
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,10 @@ import (
 // lookEvery is how often the poller asks which mappings there are.
 const lookEvery = time.Second
 
+// polled holds the states in which Lambda polls the source of a mapping. The last three are
+// those of changes that have not taken effect yet.
+var polled = []string{"Enabled", "Updating", "Disabling", "Deleting"}
+
 // Poller polls all event source mappings that are enabled: those of table streams
 // and of queues.
 type Poller struct {
@@ -25,7 +30,12 @@ type Poller struct {
 	Queues  *sqs.Client
 	// Invoke runs a function, named by its ARN, and waits for its answer.
 	Invoke func(ctx context.Context, function string, payload []byte) ([]byte, error)
-	// DeadLetter takes what failed for good, by the queue's ARN.
+	// Serves reports whether the poller serves the mappings of a function, named by its ARN.
+	// If it is nil, the poller serves all of them.
+	Serves func(function string) bool
+	// Report takes the LastProcessingResult of a queue's mapping; it may be nil.
+	Report func(uuid, result string)
+	// DeadLetter puts a record that failed for good into a queue, named by its ARN.
 	DeadLetter func(ctx context.Context, arn, payload string) error
 }
 
@@ -37,7 +47,7 @@ func (p Poller) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		mappings, err := p.list(ctx)
 		if err != nil && ctx.Err() == nil {
-			slog.Error("listing event source mappings failed", "error", err)
+			slog.ErrorContext(ctx, "listing event source mappings failed", "error", err)
 		}
 		for id, mapping := range mappings {
 			if _, ok := running[id]; ok {
@@ -47,7 +57,7 @@ func (p Poller) Run(ctx context.Context) {
 			running[id] = cancel
 			work.Go(func() {
 				if strings.Contains(aws.ToString(mapping.EventSourceArn), ":sqs:") {
-					queue{client: p.Queues, mapping: mapping, invoke: p.Invoke}.run(ctx, pollCtx)
+					queue{client: p.Queues, mapping: mapping, invoke: p.Invoke, reported: p.Report}.run(ctx, pollCtx)
 				} else {
 					stream{client: p.Streams, mapping: mapping, invoke: p.Invoke, deadLetter: p.DeadLetter}.run(pollCtx)
 				}
@@ -76,7 +86,7 @@ func (p Poller) list(ctx context.Context) (map[string]lambdatypes.EventSourceMap
 			return nil, err
 		}
 		for _, mapping := range page.EventSourceMappings {
-			if aws.ToString(mapping.State) == "Enabled" {
+			if slices.Contains(polled, aws.ToString(mapping.State)) && (p.Serves == nil || p.Serves(aws.ToString(mapping.FunctionArn))) {
 				enabled[aws.ToString(mapping.UUID)] = mapping
 			}
 		}

@@ -3,10 +3,13 @@ package mapping
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,13 +17,14 @@ import (
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/aws/smithy-go"
 )
 
 const (
-	// initialConcurrency is how many batches Lambda works on at the same time where
-	// the mapping does not say; it goes up from there, which this poller does not.
+	// initialConcurrency is the number of batches that Lambda delivers at the same time at
+	// first if the mapping has no limit. Lambda scales up from there; this poller does not.
 	initialConcurrency = 5
-	// maxConcurrency is what this machine is spared beyond.
+	// maxConcurrency is the limit of this poller, for the sake of the machine.
 	maxConcurrency = 10
 	// maxReceive is how many messages SQS gives at once.
 	maxReceive = 10
@@ -33,12 +37,14 @@ type queue struct {
 	client  *sqs.Client
 	mapping lambdatypes.EventSourceMappingConfiguration
 	invoke  invokeFunc
+	// reported takes the mapping's LastProcessingResult; it may be nil.
+	reported func(uuid, result string)
 }
 
-// run receives until polling ends, and hands what it received to the function even
-// then, until ctx ends. As on AWS, a message stays hidden for the queue's
-// visibility timeout and is deleted when the function has taken it; a failing
-// batch simply comes back.
+// run receives until polling ends, and delivers the received messages until ctx ends. As on
+// AWS, a message stays hidden for the queue's visibility timeout, and is deleted if the
+// function succeeds. A failed batch comes back. Lambda's pollers receive before a run is
+// free, so run has one batch waiting while the mapping's concurrency is used up.
 func (q queue) run(ctx, polling context.Context) {
 	source, err := arn.Parse(aws.ToString(q.mapping.EventSourceArn))
 	if err != nil {
@@ -52,50 +58,110 @@ func (q queue) run(ctx, polling context.Context) {
 	slots := make(chan struct{}, min(concurrency, maxConcurrency))
 	var work sync.WaitGroup
 	defer work.Wait()
-	var queueURL *string
+	var found *place
 	for polling.Err() == nil {
-		if queueURL == nil {
-			found, err := q.client.GetQueueUrl(polling, &sqs.GetQueueUrlInput{QueueName: &source.Resource})
-			if err != nil {
-				q.complain(polling, "the mapped queue cannot be read", err)
+		if found == nil {
+			if found, err = q.find(polling, source.Resource); err != nil {
+				q.problem(polling, "the mapped queue cannot be read", err)
 				pause(polling, longestPause)
 				continue
 			}
-			queueURL = found.QueueUrl
-		}
-		select {
-		case slots <- struct{}{}:
-		case <-polling.Done():
-			return
 		}
 		received, err := q.client.ReceiveMessage(polling, &sqs.ReceiveMessageInput{
-			QueueUrl: queueURL, MaxNumberOfMessages: min(aws.ToInt32(q.mapping.BatchSize), maxReceive), WaitTimeSeconds: longPoll,
+			QueueUrl: &found.url, MaxNumberOfMessages: min(aws.ToInt32(q.mapping.BatchSize), maxReceive), WaitTimeSeconds: longPoll,
 			MessageSystemAttributeNames: []types.MessageSystemAttributeName{types.MessageSystemAttributeNameAll},
 			MessageAttributeNames:       []string{"All"},
 		})
 		if err != nil {
-			q.complain(polling, "receiving failed", err)
-			queueURL = nil
-			<-slots
+			q.problem(polling, "receiving failed", err)
+			found = nil
 			pause(polling, firstRetryPause)
 			continue
 		}
 		if len(received.Messages) == 0 {
-			<-slots
+			q.report("No records processed")
+			continue
+		}
+		q.report("OK")
+		// After that time the messages belong to the next receiver.
+		batchCtx, cancel := context.WithTimeout(ctx, found.visibility)
+		select {
+		case slots <- struct{}{}:
+		case <-batchCtx.Done():
+			cancel()
+			q.complain(ctx, "a batch waited too long and comes back", batchCtx.Err())
 			continue
 		}
 		work.Go(func() {
-			defer func() { <-slots }()
-			if err := q.deliver(ctx, queueURL, received.Messages, source.Region); err != nil {
+			defer func() {
+				cancel()
+				<-slots
+			}()
+			if err := q.deliver(ctx, batchCtx, &found.url, received.Messages, source.Region); err != nil {
 				q.complain(ctx, "a batch failed and comes back", err)
 			}
 		})
 	}
 }
 
-// deliver hands a batch to the function and deletes what it does not report as
-// failed.
-func (q queue) deliver(ctx context.Context, queueURL *string, messages []types.Message, region string) error {
+// place is the address of a queue, and the time for which the messages of a batch stay
+// hidden.
+type place struct {
+	url        string
+	visibility time.Duration
+}
+
+func (q queue) find(ctx context.Context, name string) (*place, error) {
+	found, err := q.client.GetQueueUrl(ctx, &sqs.GetQueueUrlInput{QueueName: &name})
+	if err != nil {
+		return nil, fmt.Errorf("looking up %s: %w", name, err)
+	}
+	attributes, err := q.client.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{
+		QueueUrl: found.QueueUrl, AttributeNames: []types.QueueAttributeName{types.QueueAttributeNameVisibilityTimeout},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("describing %s: %w", name, err)
+	}
+	seconds, err := strconv.Atoi(attributes.Attributes[string(types.QueueAttributeNameVisibilityTimeout)])
+	if err != nil {
+		return nil, fmt.Errorf("describing %s: %w", name, err)
+	}
+	return &place{*found.QueueUrl, time.Duration(seconds) * time.Second}, nil
+}
+
+// problem complains, and reports an error of SQS as the mapping's LastProcessingResult.
+func (q queue) problem(ctx context.Context, what string, err error) {
+	q.complain(ctx, what, err)
+	if refusal, ok := errors.AsType[smithy.APIError](err); ok {
+		q.report("PROBLEM: " + refusal.ErrorCode() + ": " + refusal.ErrorMessage())
+	}
+}
+
+func (q queue) report(result string) {
+	if q.reported != nil {
+		q.reported(aws.ToString(q.mapping.UUID), result)
+	}
+}
+
+// invokeUntil invokes the function, and tries again as long as the function is throttled.
+// Lambda does so until the batch's visibility timeout ends, after which the messages
+// come back, with their receive counted (Lambda Developer Guide, "Handling errors for an SQS
+// event source in Lambda", section "Backoff strategy for failed invocations").
+func (q queue) invokeUntil(ctx, end context.Context, payload []byte) ([]byte, error) {
+	for wait := firstRetryPause; ; wait = min(2*wait, longestPause) {
+		answer, err := q.invoke(ctx, aws.ToString(q.mapping.FunctionArn), payload)
+		if !throttled(err) {
+			return answer, err
+		}
+		if pause(end, wait); end.Err() != nil {
+			return nil, fmt.Errorf("the function is throttled for too long: %w", err)
+		}
+	}
+}
+
+// deliver passes a batch to the function and deletes the messages that the function does not
+// report as failed. After end it no longer begins an invocation.
+func (q queue) deliver(ctx, end context.Context, queueURL *string, messages []types.Message, region string) error {
 	payload, err := q.event(messages, region)
 	if err != nil {
 		return err
@@ -104,7 +170,7 @@ func (q queue) deliver(ctx context.Context, queueURL *string, messages []types.M
 	var answer []byte
 	go func() {
 		var err error
-		answer, err = q.invoke(ctx, aws.ToString(q.mapping.FunctionArn), payload)
+		answer, err = q.invokeUntil(ctx, end, payload)
 		answered <- err
 	}()
 	select {
@@ -184,6 +250,6 @@ func (q queue) event(messages []types.Message, region string) ([]byte, error) {
 
 func (q queue) complain(ctx context.Context, what string, err error) {
 	if ctx.Err() == nil {
-		slog.Error(what, "source", strings.TrimPrefix(aws.ToString(q.mapping.EventSourceArn), "arn:aws:"), "error", err)
+		slog.ErrorContext(ctx, what, "source", strings.TrimPrefix(aws.ToString(q.mapping.EventSourceArn), "arn:aws:"), "error", err) //nolint:sloglint // each caller passes a constant
 	}
 }

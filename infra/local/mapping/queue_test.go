@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/google/uuid"
 
+	hosted "containertriggers/infra/local/lambda"
 	"containertriggers/infra/local/mapping"
 	"containertriggers/infra/local/moto/mototest"
 )
@@ -26,6 +28,9 @@ import (
 // consumers are the functions behind the mapped queues, by the queue's ARN. One
 // poller serves all tests: it polls all mappings that there are.
 var consumers sync.Map
+
+// results are the processing results that mappings report, by their UUID.
+var results sync.Map
 
 var polling sync.Once
 
@@ -42,6 +47,7 @@ func poll(cfg aws.Config) {
 			}
 			return []byte("{}"), nil // the tables' streams
 		},
+		Report: func(uuid, result string) { results.Store(uuid, result) },
 	}
 	go poller.Run(context.Background()) // until the test binary ends
 }
@@ -108,26 +114,35 @@ func (b *queueBundle) next() events.SQSEvent {
 // eventually waits for the queue to hold that many messages, hidden or not.
 func (b *queueBundle) eventually(want int) {
 	b.t.Helper()
+	b.until("holds", want, "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+}
+
+// until waits for the sum of some of the queue's attributes.
+func (b *queueBundle) until(does string, want int, attributes ...string) {
+	b.t.Helper()
 	end := time.After(time.Minute)
 	for {
 		answer, err := b.queues.GetQueueAttributes(b.t.Context(), &sqs.GetQueueAttributesInput{QueueUrl: &b.url, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		visible, _ := strconv.Atoi(answer.Attributes["ApproximateNumberOfMessages"])
-		hidden, _ := strconv.Atoi(answer.Attributes["ApproximateNumberOfMessagesNotVisible"])
-		if visible+hidden == want {
+		got := 0
+		for _, name := range attributes {
+			n, _ := strconv.Atoi(answer.Attributes[name])
+			got += n
+		}
+		if got == want {
 			return
 		}
 		select {
 		case <-end:
-			b.t.Fatalf("the queue holds %d messages, want %d", visible+hidden, want)
+			b.t.Fatalf("the queue %s %d messages, want %d", does, got, want)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-func TestOnlyWhatTheFunctionTookIsDeleted(t *testing.T) {
+func TestQueue_DeletesOnlyTheMessagesThatTheFunctionHandled(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var failed []string
@@ -166,7 +181,7 @@ func TestOnlyWhatTheFunctionTookIsDeleted(t *testing.T) {
 	}
 }
 
-func TestAResponseThatNamesAnUnknownMessageFailsTheBatch(t *testing.T) {
+func TestQueue_ResponseWithAnUnknownMessageFailsTheBatch(t *testing.T) {
 	t.Parallel()
 	b := setupQueue(t, map[string]string{"VisibilityTimeout": "1"}, nil, func(events.SQSEvent) ([]byte, error) {
 		return []byte(`{"batchItemFailures":[{"itemIdentifier":"unknown"}]}`), nil
@@ -177,7 +192,7 @@ func TestAResponseThatNamesAnUnknownMessageFailsTheBatch(t *testing.T) {
 	b.eventually(1)
 }
 
-func TestADisabledMappingStopsAfterWhatWasReceived(t *testing.T) {
+func TestQueue_DisabledMappingStopsAfterTheReceivedMessages(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	b := setupQueue(t, nil, nil, func(events.SQSEvent) ([]byte, error) {
@@ -208,7 +223,7 @@ func TestADisabledMappingStopsAfterWhatWasReceived(t *testing.T) {
 	b.eventually(0)
 }
 
-func TestConcurrencyIsBoundedAndGroupsKeepTheirOrder(t *testing.T) {
+func TestQueue_BoundsConcurrencyAndKeepsTheOrderOfGroups(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	running, most := 0, 0
@@ -222,7 +237,7 @@ func TestConcurrencyIsBoundedAndGroupsKeepTheirOrder(t *testing.T) {
 				order = append(order, record.Attributes["MessageGroupId"]+record.Body)
 			}
 			mu.Unlock()
-			time.Sleep(20 * time.Millisecond) // the function's work
+			time.Sleep(20 * time.Millisecond) //nolint:forbidigo // the work of the function
 			mu.Lock()
 			defer mu.Unlock()
 			running--
@@ -251,5 +266,93 @@ func TestConcurrencyIsBoundedAndGroupsKeepTheirOrder(t *testing.T) {
 			t.Errorf("%s came after %d", one, last[one[0]])
 		}
 		last[one[0]] = i
+	}
+}
+
+func TestQueue_ThrottledBatchComesBackWithItsReceiveCounted(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var began time.Time
+	b := setupQueue(t, map[string]string{"VisibilityTimeout": "2"}, nil, func(batch events.SQSEvent) ([]byte, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if began.IsZero() {
+			began = time.Now()
+		}
+		if time.Since(began) < 3*time.Second { // longer than the messages of the first receive stay hidden
+			return nil, &hosted.ThrottledError{}
+		}
+		return []byte("{}"), nil
+	})
+	b.send("m")
+	receives := map[string]int{}
+	for receives["2"] == 0 {
+		receives[b.next().Records[0].Attributes["ApproximateReceiveCount"]]++
+	}
+	if receives["1"] < 2 {
+		t.Errorf("the throttled batch was tried %d times before it came back", receives["1"])
+	}
+	b.eventually(0)
+}
+
+func TestQueue_ReceivesABatchBeforeARunIsFree(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	b := setupQueue(t, map[string]string{"VisibilityTimeout": "600"}, &types.ScalingConfig{MaximumConcurrency: aws.Int32(2)},
+		func(events.SQSEvent) ([]byte, error) {
+			<-release
+			return []byte("{}"), nil
+		})
+	// Each batch is received before the next message is sent.
+	for i := range 2 {
+		b.send(strconv.Itoa(i))
+		b.next()
+	}
+	b.send("waits")
+	b.hidden(3)
+	select {
+	case batch := <-b.batches:
+		t.Errorf("got %v beyond the mapping's concurrency", batch)
+	default:
+	}
+	close(release)
+	if got := b.next().Records[0].Body; got != "waits" {
+		t.Errorf("got %q", got)
+	}
+	b.eventually(0)
+}
+
+// hidden waits for the queue to hide that many messages.
+func (b *queueBundle) hidden(want int) {
+	b.t.Helper()
+	b.until("hides", want, "ApproximateNumberOfMessagesNotVisible")
+}
+
+func TestQueue_ReportsAQueueThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	b := setupQueue(t, nil, nil, func(events.SQSEvent) ([]byte, error) { return []byte("{}"), nil })
+	b.send("m")
+	b.next()
+	b.reported("OK")
+	if _, err := b.queues.DeleteQueue(t.Context(), &sqs.DeleteQueueInput{QueueUrl: &b.url}); err != nil {
+		t.Fatal(err)
+	}
+	b.reported("PROBLEM: ")
+}
+
+// reported waits for the mapping to report a processing result that begins so.
+func (b *queueBundle) reported(want string) {
+	b.t.Helper()
+	end := time.After(time.Minute)
+	for {
+		got, _ := results.Load(b.uid)
+		if text, ok := got.(string); ok && strings.HasPrefix(text, want) {
+			return
+		}
+		select {
+		case <-end:
+			b.t.Fatalf("the mapping reports %v, want %s", got, want)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 }

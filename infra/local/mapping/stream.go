@@ -1,12 +1,14 @@
-// Package mapping plays Lambda's event source mappings: it polls what the
-// emulator says is mapped and hands it to functions in batches, as Lambda does.
+// Package mapping emulates Lambda's event source mappings. It polls the sources of the
+// emulator's mappings and passes batches to functions, as Lambda does.
 package mapping
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,10 +17,12 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodbstreams"
 	streams "github.com/aws/aws-sdk-go-v2/service/dynamodbstreams/types"
 	lambdatypes "github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"containertriggers/infra/local/lambda"
 )
 
 const (
-	// idlePause is how long a poller waits where there was nothing.
+	// idlePause is the pause after a look that found no record.
 	idlePause = 100 * time.Millisecond
 	// The pauses between the tries of a failing batch.
 	firstRetryPause = 200 * time.Millisecond
@@ -28,7 +32,15 @@ const (
 // invokeFunc runs a function, named by its ARN, and waits for its answer.
 type invokeFunc func(ctx context.Context, function string, payload []byte) ([]byte, error)
 
-// stream polls one mapped table stream, whose one shard moto keeps for ever.
+// throttled reports whether an invocation did not reach its function, because its concurrency
+// did not allow it.
+func throttled(err error) bool {
+	_, yes := errors.AsType[*lambda.ThrottledError](err)
+	return yes
+}
+
+// stream polls one mapped table stream. moto has one shard for each stream and keeps it
+// forever.
 type stream struct {
 	client     *dynamodbstreams.Client
 	mapping    lambdatypes.EventSourceMappingConfiguration
@@ -38,6 +50,11 @@ type stream struct {
 
 // run polls until ctx ends.
 func (s stream) run(ctx context.Context) {
+	wanted, err := newFilter(s.mapping.FilterCriteria)
+	if err != nil {
+		s.complain(ctx, "the mapping's filter criteria cannot be played", err)
+		return
+	}
 	var iterator *string
 	for ctx.Err() == nil {
 		if iterator == nil {
@@ -56,13 +73,22 @@ func (s stream) run(ctx context.Context) {
 			pause(ctx, firstRetryPause)
 			continue
 		}
-		if len(page.Records) > 0 {
-			s.deliver(ctx, page.Records)
-		} else {
+		if records := s.passing(page.Records, wanted); len(records) > 0 {
+			s.deliver(ctx, records)
+		} else if len(page.Records) == 0 {
 			pause(ctx, idlePause)
 		}
 		iterator = page.NextShardIterator
 	}
+}
+
+// passing returns the records that pass the mapping's filter.
+func (s stream) passing(records []streams.Record, wanted filter) []streams.Record {
+	return slices.DeleteFunc(records, func(record streams.Record) bool {
+		text, err := json.Marshal(s.record(record))
+		var decoded any
+		return err == nil && json.Unmarshal(text, &decoded) == nil && !wanted.passes(decoded)
+	})
 }
 
 func (s stream) begin(ctx context.Context) (*string, error) {
@@ -85,13 +111,13 @@ func (s stream) begin(ctx context.Context) (*string, error) {
 
 func (s stream) complain(ctx context.Context, what string, err error) {
 	if ctx.Err() == nil {
-		slog.Error(what, "source", aws.ToString(s.mapping.EventSourceArn), "error", err)
+		slog.ErrorContext(ctx, what, "source", aws.ToString(s.mapping.EventSourceArn), "error", err) //nolint:sloglint // each caller passes a constant
 	}
 }
 
-// deliver hands records over until the function has taken them all, or the
-// retries of the mapping are used up. The function may report where it failed;
-// what lies before that is done.
+// deliver passes records to the function until it has taken all of them, or until the
+// retries of the mapping are used up. If the function reports a failed record, the records
+// before it are done.
 func (s stream) deliver(ctx context.Context, records []streams.Record) {
 	wait := firstRetryPause
 	for tries := int32(0); ctx.Err() == nil; tries++ {
@@ -110,8 +136,16 @@ func (s stream) deliver(ctx context.Context, records []streams.Record) {
 				tries = 0
 			}
 			records = records[failed:]
+		} else if aws.ToBool(s.mapping.BisectBatchOnFunctionError) && len(records) > 1 {
+			// Splitting costs no retry (Lambda Developer Guide, "Retaining discarded batch
+			// records").
+			s.deliver(ctx, records[:len(records)/2])
+			s.deliver(ctx, records[len(records)/2:])
+			return
 		}
-		if most := s.mapping.MaximumRetryAttempts; most != nil && *most >= 0 && tries >= *most {
+		if throttled(err) {
+			tries-- // only failures of the function count (Lambda API reference of CreateEventSourceMapping, MaximumRetryAttempts)
+		} else if most := s.mapping.MaximumRetryAttempts; most != nil && *most >= 0 && tries >= *most {
 			s.giveUp(ctx, records)
 			return
 		}
@@ -120,8 +154,8 @@ func (s stream) deliver(ctx context.Context, records []streams.Record) {
 	}
 }
 
-// firstFailure is the index of the first record that the function reports as
-// failed; the number of records where there is none.
+// firstFailure returns the index of the first record that the function reports as failed. It
+// returns the number of records if there is none.
 func firstFailure(records []streams.Record, answer []byte) int {
 	var response events.DynamoDBEventResponse
 	if json.Unmarshal(answer, &response) != nil {
@@ -139,8 +173,8 @@ func firstFailure(records []streams.Record, answer []byte) int {
 	return len(records)
 }
 
-// giveUp puts a record of the failed batch into the on-failure destination. As
-// on AWS, it says where the records are, not what is in them.
+// giveUp puts the position of the failed batch into the on-failure destination. As on AWS,
+// it contains no data of the records.
 func (s stream) giveUp(ctx context.Context, records []streams.Record) {
 	destination := s.mapping.DestinationConfig
 	if destination == nil || destination.OnFailure == nil {
@@ -168,28 +202,33 @@ func (s stream) giveUp(ctx context.Context, records []streams.Record) {
 func (s stream) event(records []streams.Record) ([]byte, error) {
 	list := make([]map[string]any, len(records))
 	for i, record := range records {
-		change := map[string]any{
-			"Keys": image(record.Dynamodb.Keys), "SequenceNumber": record.Dynamodb.SequenceNumber,
-			"SizeBytes": aws.ToInt64(record.Dynamodb.SizeBytes), "StreamViewType": record.Dynamodb.StreamViewType,
-			"ApproximateCreationDateTime": aws.ToTime(record.Dynamodb.ApproximateCreationDateTime).Unix(),
-		}
-		if record.Dynamodb.NewImage != nil {
-			change["NewImage"] = image(record.Dynamodb.NewImage)
-		}
-		if record.Dynamodb.OldImage != nil {
-			change["OldImage"] = image(record.Dynamodb.OldImage)
-		}
-		list[i] = map[string]any{
-			"eventID": record.EventID, "eventName": record.EventName, "eventVersion": "1.1",
-			"eventSource": "aws:dynamodb", "awsRegion": strings.Split(aws.ToString(s.mapping.EventSourceArn), ":")[3],
-			"eventSourceARN": s.mapping.EventSourceArn, "dynamodb": change,
-		}
+		list[i] = s.record(record)
 	}
 	payload, err := json.Marshal(map[string]any{"Records": list})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a batch: %w", err)
 	}
 	return payload, nil
+}
+
+// record is a record as it is in Lambda's DynamoDB event.
+func (s stream) record(record streams.Record) map[string]any {
+	change := map[string]any{
+		"Keys": image(record.Dynamodb.Keys), "SequenceNumber": record.Dynamodb.SequenceNumber,
+		"SizeBytes": aws.ToInt64(record.Dynamodb.SizeBytes), "StreamViewType": record.Dynamodb.StreamViewType,
+		"ApproximateCreationDateTime": aws.ToTime(record.Dynamodb.ApproximateCreationDateTime).Unix(),
+	}
+	if record.Dynamodb.NewImage != nil {
+		change["NewImage"] = image(record.Dynamodb.NewImage)
+	}
+	if record.Dynamodb.OldImage != nil {
+		change["OldImage"] = image(record.Dynamodb.OldImage)
+	}
+	return map[string]any{
+		"eventID": record.EventID, "eventName": record.EventName, "eventVersion": "1.1",
+		"eventSource": "aws:dynamodb", "awsRegion": strings.Split(aws.ToString(s.mapping.EventSourceArn), ":")[3],
+		"eventSourceARN": s.mapping.EventSourceArn, "dynamodb": change,
+	}
 }
 
 // image is an item in DynamoDB's JSON.

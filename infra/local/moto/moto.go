@@ -1,5 +1,4 @@
-// Package moto runs moto, a maintained emulator of AWS, as a server on the
-// loopback address.
+// Package moto runs the AWS emulator moto as a server on the loopback address.
 package moto
 
 import (
@@ -7,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -20,14 +18,14 @@ import (
 	"containertriggers/infra/local/child"
 )
 
-// Region is the AWS region that the emulator plays.
+// Region is the AWS region of the emulator.
 const Region = "us-east-1"
 
 //go:embed server.py
 var program string
 
-// Python is the interpreter that has moto: what infra/local/python.sh prints,
-// which the Makefile hands over in PYTHON, or python3.
+// Python returns the name of the interpreter that has moto: the value of PYTHON, which the
+// Makefile sets to the output of infra/local/python.sh, or python3.
 func Python() string {
 	if python := os.Getenv("PYTHON"); python != "" {
 		return python
@@ -35,15 +33,14 @@ func Python() string {
 	return "python3"
 }
 
-// Server is a running moto. Its state is in memory and ends with it.
+// Server is a running moto. Its state is in memory and is lost when it ends.
 type Server struct {
 	endpoint string
 	stdin    io.Closer
 	done     chan struct{}
-	err      error // why it ended; read after done
 }
 
-// Start starts moto on a free port and returns once it answers. It ends with
+// Start starts moto on a free port and returns once it answers. The server ends with
 // Close, with ctx, or with this process.
 func Start(ctx context.Context, python string) (*Server, error) {
 	cmd := exec.CommandContext(ctx, python, "-c", program)
@@ -69,9 +66,7 @@ func Start(ctx context.Context, python string) (*Server, error) {
 	server := &Server{endpoint: "http://127.0.0.1:" + strings.TrimSpace(port), stdin: stdin, done: make(chan struct{})}
 	go func() {
 		defer close(server.done)
-		if err := cmd.Wait(); err != nil && ctx.Err() == nil {
-			server.err = errors.New("moto ended: " + lastLine(stderr.String()))
-		}
+		_ = cmd.Wait() // Close, ctx or a crash ended it
 	}()
 	return server, nil
 }
@@ -81,14 +76,11 @@ func lastLine(text string) string {
 	return lines[len(lines)-1]
 }
 
-// Endpoint is what AWS_ENDPOINT_URL is set to.
+// Endpoint returns the value for AWS_ENDPOINT_URL.
 func (s *Server) Endpoint() string { return s.endpoint }
 
-// Done is closed when moto has ended; Err then says why, nil if it was asked to.
+// Done returns a channel that is closed when moto has ended.
 func (s *Server) Done() <-chan struct{} { return s.done }
-
-// Err is why moto ended. Call it after Done.
-func (s *Server) Err() error { return s.err }
 
 // Close ends moto and waits until it has.
 func (s *Server) Close() {
@@ -96,8 +88,8 @@ func (s *Server) Close() {
 	<-s.done
 }
 
-// Config is the AWS configuration for an emulator at the endpoint. The
-// credentials are made up; no emulator looks at them.
+// Config returns the AWS configuration for an emulator at the endpoint. The credentials
+// are made up, because emulators do not check them.
 func Config(endpoint string) aws.Config {
 	return aws.Config{
 		Region:       Region,

@@ -13,7 +13,7 @@ import (
 	"containertriggers/infra/local/moto/mototest"
 )
 
-func TestACancelledTransactionLeavesTablesAndStreamsAsTheyWere(t *testing.T) {
+func TestMoto_CancelledTransactionChangesNoTableOrStream(t *testing.T) {
 	t.Parallel()
 	cfg := mototest.Config(t)
 	db, streams := dynamodb.NewFromConfig(cfg), dynamodbstreams.NewFromConfig(cfg)

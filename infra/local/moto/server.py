@@ -31,8 +31,10 @@ import moto.backends
 import moto.dynamodb.models
 import moto.dynamodb.models.table
 import moto.sqs.models
+from moto.cloudformation.parsing import ResourceMap
 from moto.core.exceptions import JsonRESTError
 from moto.core.serialize import JSONSerializer
+from moto.dynamodb.exceptions import MockValidationException
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.iam.access_control import IAMRequest
 from moto.server import ThreadedMotoServer
@@ -149,6 +151,25 @@ moto.dynamodb.models.table.SecondaryIndex.project = project
 DynamoDB = moto.dynamodb.models.DynamoDBBackend
 DynamoDB.transact_write_items = undoing(DynamoDB.transact_write_items)
 
+def keyed(update):
+    """Refuses an empty key, as DynamoDB does (Developer Guide, "Constraints", empty values for
+    key attributes). moto takes it for a row that is not there."""
+
+    @functools.wraps(update)
+    def checked(self, table_name, key, *args, **kwargs):
+        for name, value in key.items():
+            if value in ({"S": ""}, {"B": ""}):
+                raise MockValidationException(
+                    "One or more parameter values are not valid. The AttributeValue for a key attribute cannot contain "
+                    f"an empty string value. Key: {name}"
+                )
+        return update(self, table_name, key, *args, **kwargs)
+
+    return checked
+
+
+DynamoDB.update_item = keyed(DynamoDB.update_item)
+
 for backend, writes in {
     DynamoDB: ("put_item", "update_item", "delete_item", "transact_write_items"),
     moto.sqs.models.SQSBackend: ("send_message", "receive_message", "delete_message", "change_message_visibility"),
@@ -189,6 +210,23 @@ def straight(serialize):
 JSONSerializer._serialize_type_structure = straight(JSONSerializer._serialize_type_structure)
 
 
+def retaining(delete):
+    """Retains what a stack that is deleted retains. moto takes the deletion policy
+    RetainExceptOnCreate for Delete."""
+
+    @functools.wraps(delete)
+    def deleted(self):
+        for resource in self._resource_json_map.values():
+            if resource.get("DeletionPolicy") == "RetainExceptOnCreate":
+                resource["DeletionPolicy"] = "Retain"
+        delete(self)
+
+    return deleted
+
+
+ResourceMap.delete = retaining(ResourceMap.delete)
+
+
 def authorize(self, resource="*"):
     credential = re.search(r"Credential=([^/]+)/", self.headers.get("Authorization", ""))
     if not credential or credential[1] == "local":
@@ -213,8 +251,16 @@ modules = frozenset(moto.backends.list_of_moto_modules())
 moto.backends.list_of_moto_modules = lambda: modules
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-print(server.get_host_and_port()[1], flush=True)
-sys.stdin.read()
-os._exit(0)
+
+
+def start():
+    """Starts moto on a free port."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    return server
+
+
+if __name__ == "__main__":
+    print(start().get_host_and_port()[1], flush=True)
+    sys.stdin.read()
+    os._exit(0)

@@ -11,16 +11,16 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Server is a running NATS server. What its streams hold ends with it.
+// Server is a running NATS server. Its streams are deleted when it ends.
 type Server struct {
 	*server.Server
 	folder string
 }
 
-// startTime bounds the start.
+// startTime limits the time of the start.
 const startTime = 10 * time.Second
 
-// Start starts a server on a free port. Options may be nil.
+// Start starts a server on a free port and returns it. Options may be nil.
 func Start(options *server.Options) (*Server, error) {
 	if options == nil {
 		options = &server.Options{}
@@ -47,7 +47,7 @@ func Start(options *server.Options) (*Server, error) {
 	return s, nil
 }
 
-// URL is where clients connect.
+// URL returns the URL for clients.
 func (s *Server) URL() string { return s.ClientURL() }
 
 // Close ends the server and waits until it has ended.

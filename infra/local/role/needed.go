@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// Place is the account and region whose resources are called by their names.
+// Place is the account and region of resources that a request names without an ARN.
 type Place struct {
 	Region, Account string
-	// MappingFunction gives the ARN of the function of an event source mapping.
+	// MappingFunction returns the ARN of the function of an event source mapping.
 	MappingFunction func(uuid string) string
 }
 
@@ -22,12 +22,12 @@ func (p Place) arn(service, resource string) string {
 	return "arn:aws:" + service + ":" + p.Region + ":" + p.Account + ":" + resource
 }
 
-// credential is what the header Authorization says (IAM User Guide, "Create a
-// signed AWS API request").
+// credential matches the credential scope in the header Authorization and captures the
+// service (IAM User Guide, "Create a signed AWS API request").
 var credential = regexp.MustCompile(`Credential=[^/]+/\d+/[^/]+/([a-z0-9-]+)/`)
 
-// Needed gives the permissions that a request to AWS needs (Service Authorization
-// Reference). Of a service or an action that it does not know it is an error.
+// Needed returns the permissions that a request to AWS needs (Service Authorization
+// Reference). It returns an error if it does not know the service or the action.
 func (p Place) Needed(r *http.Request, body []byte) ([]Permission, error) {
 	found := credential.FindStringSubmatch(r.Header.Get("Authorization"))
 	if found == nil {
@@ -45,7 +45,7 @@ func (p Place) Needed(r *http.Request, body []byte) ([]Permission, error) {
 	case "sqs":
 		var about struct{ QueueUrl string }
 		err = json.Unmarshal(body, &about)
-		// A batch needs what each of its entries needs (SQS Developer Guide, "Amazon SQS API
+		// A batch needs the permission of its entries (SQS Developer Guide, "Amazon SQS API
 		// permissions").
 		needed = one("sqs:"+strings.TrimSuffix(action, "Batch"), p.arn("sqs", about.QueueUrl[strings.LastIndex(about.QueueUrl, "/")+1:]))
 	case "events":
@@ -68,8 +68,8 @@ func one(action, resource string) []Permission {
 	return []Permission{{Action: action, Resource: resource}}
 }
 
-// dynamoDB: a transaction needs what its parts need, an index is a resource of its
-// own.
+// dynamoDB returns the permissions of a request to DynamoDB. A transaction needs the
+// permissions of its parts. An index is a resource of its own.
 func (p Place) dynamoDB(action string, body []byte) ([]Permission, error) {
 	type part struct{ TableName, IndexName string }
 	var about struct {
@@ -106,7 +106,7 @@ func (p Place) dynamoDB(action string, body []byte) ([]Permission, error) {
 	return one("dynamodb:"+action, resource(about.part)), nil
 }
 
-// motoKeyID is how much of a ciphertext is the ID of the key in moto's.
+// motoKeyID is the length of the key's ID, with which a ciphertext of moto begins.
 const motoKeyID = 36
 
 func (p Place) kms(action string, body []byte) ([]Permission, error) {
@@ -150,8 +150,8 @@ func (p Place) events(action string, body []byte) ([]Permission, error) {
 	return needed, nil
 }
 
-// scheduler: who makes or changes a schedule hands it a role, for which it takes a
-// permission of its own.
+// scheduler returns the permissions of a request to EventBridge Scheduler. A caller that
+// creates or changes a schedule passes a role to it and also needs iam:PassRole.
 func (p Place) scheduler(r *http.Request, body []byte) ([]Permission, error) {
 	name, single := strings.CutPrefix(r.URL.Path, "/schedules/")
 	if !single {
@@ -212,7 +212,7 @@ func (p Place) lambda(r *http.Request, body []byte) ([]Permission, error) {
 	}}, nil
 }
 
-// function is the ARN of a function that is named by name or ARN.
+// function returns the ARN of a function by its name or ARN.
 func (p Place) function(name string) string {
 	if strings.HasPrefix(name, "arn:") {
 		return name

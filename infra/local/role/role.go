@@ -1,6 +1,5 @@
-// Package role decides what a function's role lets it do, as IAM does. moto lets
-// everybody do everything: what the template forgets to allow would be met on AWS
-// only.
+// Package role decides like IAM whether a function's role allows a request. moto allows
+// every request, so a permission that the template lacks would only show on AWS.
 package role
 
 import (
@@ -11,16 +10,16 @@ import (
 	"strings"
 )
 
-// Role is what may be done, and what must not.
+// Role holds the statements that allow and those that deny.
 type Role struct {
 	statements []statement
 }
 
-// Permission is what a call needs: an action on a resource, in its circumstances.
+// Permission is an action on a resource in some circumstances. A request needs one or more.
 type Permission struct {
-	// Action is like "dynamodb:GetItem".
+	// Action is an action such as "dynamodb:GetItem".
 	Action string
-	// Resource is an ARN, "*" for an action that knows none.
+	// Resource is an ARN, or "*" if the action has no resource.
 	Resource string
 	// Circumstances are the values of condition keys.
 	Circumstances map[string][]string
@@ -28,9 +27,9 @@ type Permission struct {
 
 func (p Permission) String() string { return p.Action + " on " + p.Resource }
 
-// New reads policy documents. What it does not know of the language (IAM User
-// Guide, "IAM JSON policy elements reference") is an error, so that nothing is
-// allowed, or not denied, by mistake.
+// New parses policy documents (IAM User Guide, "IAM JSON policy elements reference"). It
+// returns an error if a document has an element that it does not know, so that no request
+// is allowed by mistake.
 func New(documents ...json.RawMessage) (Role, error) {
 	var role Role
 	for _, document := range documents {
@@ -48,7 +47,7 @@ func New(documents ...json.RawMessage) (Role, error) {
 	return role, nil
 }
 
-// Allows says whether some statement allows it and none denies it.
+// Allows reports whether a statement allows the permission and none denies it.
 func (r Role) Allows(p Permission) bool {
 	allowed := false
 	for _, s := range r.statements {
@@ -66,15 +65,15 @@ func (r Role) Allows(p Permission) bool {
 type statement struct {
 	Effect           string
 	Action, Resource values
-	// Condition is by operator, and then by key.
+	// Condition holds values by operator and key.
 	Condition map[string]map[string]values
-	// What a policy may have besides.
+	// New refuses these elements.
 	NotAction, NotResource, Principal json.RawMessage
 
 	action, resource *regexp.Regexp
 }
 
-// understand makes a statement ready to be matched.
+// understand prepares a statement for matching.
 func (s *statement) understand() error {
 	if s.NotAction != nil || s.NotResource != nil || s.Principal != nil || s.Effect != "Allow" && s.Effect != "Deny" {
 		return fmt.Errorf("a statement that is not understood: %+v", *s)
@@ -103,8 +102,8 @@ func (s *statement) matches(p Permission) bool {
 	return true
 }
 
-// operators are those of conditions that are known: whether what a key has is as
-// wanted. A key that is not there has nothing.
+// operators holds the known operators of conditions. Each reports whether the values of a
+// condition key match the wanted ones. An absent key has no values.
 var operators = map[string]func(wanted, has values) bool{
 	"StringEquals": func(wanted, has values) bool { return len(has) == 1 && slices.Contains(wanted, has[0]) },
 	"ArnEquals":    func(wanted, has values) bool { return len(has) == 1 && wanted.pattern("").MatchString(has[0]) },
@@ -114,7 +113,7 @@ var operators = map[string]func(wanted, has values) bool{
 	"Null": func(wanted, has values) bool { return len(wanted) == 1 && (wanted[0] == "true") == (len(has) == 0) },
 }
 
-// values are a list, of which one alone may be written without it.
+// values is a list of strings. JSON may have a single string instead of a list.
 type values []string
 
 // UnmarshalJSON reads a string or a list of strings.
@@ -127,10 +126,10 @@ func (v *values) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(v))
 }
 
-// wild are IAM's wildcards, quoted, and what they stand for.
+// wild replaces IAM's wildcards, quoted, by regular expressions.
 var wild = strings.NewReplacer(`\*`, ".*", `\?`, ".")
 
-// pattern matches what is one of the values.
+// pattern returns a regular expression that matches each of the values.
 func (v values) pattern(flags string) *regexp.Regexp {
 	quoted := make([]string, len(v))
 	for i, value := range v {

@@ -19,7 +19,7 @@ func parse(t *testing.T, statements string) role.Role {
 	return parsed
 }
 
-func TestWhatIsNotAllowedIsDenied(t *testing.T) {
+func TestAllows_DeniesActionsThatNoStatementAllows(t *testing.T) {
 	t.Parallel()
 	r := parse(t, `
 		{"Effect":"Allow","Action":"dynamodb:GetItem","Resource":"arn:aws:dynamodb:eu-west-3:1:table/a"},
@@ -66,7 +66,7 @@ func TestWhatIsNotAllowedIsDenied(t *testing.T) {
 	}
 }
 
-func TestPoliciesThatAreNotUnderstoodAreErrors(t *testing.T) {
+func TestNew_RefusesPoliciesThatItDoesNotUnderstand(t *testing.T) {
 	t.Parallel()
 	for _, statement := range []string{
 		`{"Effect":"Allow","NotAction":"a:B","Resource":"*"}`, `{"Effect":"Allow","Action":"a:B","NotResource":"*"}`, `{"Effect":"allow","Action":"a:B","Resource":"*"}`,
@@ -78,7 +78,7 @@ func TestPoliciesThatAreNotUnderstoodAreErrors(t *testing.T) {
 	}
 }
 
-func TestRequestsNeedWhatIAMAsksFor(t *testing.T) {
+func TestNeeded_ReturnsThePermissionsThatIAMDemands(t *testing.T) {
 	t.Parallel()
 	place := role.Place{Region: "eu-west-3", Account: "1", MappingFunction: func(uuid string) string { return "arn:aws:lambda:eu-west-3:1:function:of-" + uuid }}
 	for _, test := range []struct {

@@ -1,5 +1,5 @@
-// Package scheduler plays the part of EventBridge Scheduler that emulators leave
-// out: it fires schedules.
+// Package scheduler fires schedules like EventBridge Scheduler. Emulators store schedules
+// and do not fire them.
 package scheduler
 
 import (
@@ -18,27 +18,28 @@ import (
 	"containertriggers/infra/local/awscron"
 )
 
-// pollEvery is how often it looks for changed schedules and due ones; where there
-// are so many that looking takes long, it leaves the emulator to others for most of
-// the time.
+// pollEvery is the interval at which Scheduler looks for changed and due schedules. If a
+// look takes long, Scheduler pauses for longer, so that others can use the emulator.
 const pollEvery = 300 * time.Millisecond
 
-// Scheduler fires the schedules that the emulator holds, each once a time that
-// it is due.
+// Scheduler fires each schedule of the emulator once at each time that it is due.
 type Scheduler struct {
 	Client *scheduler.Client
 	// Invoke queues an asynchronous invocation of a schedule's target.
 	Invoke func(arn string, payload []byte) error
-	// DeadLetter takes what could not be handed over, by the queue's ARN.
+	// Serves reports whether the target of a schedule, an ARN, is one of those that Invoke
+	// knows. Schedules of others, which share the emulator, do not fire.
+	Serves func(arn string) bool
+	// DeadLetter puts an event that the target did not take into a queue, named by its ARN.
 	DeadLetter func(ctx context.Context, arn, payload string) error
-	// Now is the time to fire by.
+	// Now returns the time.
 	Now func() time.Time
 
 	known map[string]*planned // by ARN
 	last  time.Time           // when it last looked, by Now
 }
 
-// planned is a schedule and when it is due next.
+// planned is a schedule and its next time.
 type planned struct {
 	arn        string
 	changed    time.Time
@@ -54,7 +55,7 @@ func (s *Scheduler) Run(ctx context.Context) {
 	for {
 		began := time.Now()
 		if err := s.poll(ctx); err != nil && ctx.Err() == nil {
-			slog.Error("looking for schedules failed", "error", err)
+			slog.ErrorContext(ctx, "looking for schedules failed", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -106,8 +107,8 @@ func (p *planned) advance(after time.Time) {
 	p.due, p.ended = next, !ok
 }
 
-// plan reads a schedule that is new or has changed. It is due from the time of
-// the last look on: it appeared after that.
+// plan reads a new or changed schedule and plans its first time after the last look,
+// because it appeared after that.
 func (s *Scheduler) plan(ctx context.Context, summary types.ScheduleSummary) error {
 	schedule, err := s.Client.GetSchedule(ctx, &scheduler.GetScheduleInput{Name: summary.Name, GroupName: summary.GroupName})
 	if _, gone := errors.AsType[*types.ResourceNotFoundException](err); gone {
@@ -118,14 +119,14 @@ func (s *Scheduler) plan(ctx context.Context, summary types.ScheduleSummary) err
 	}
 	plan := &planned{arn: *summary.Arn, changed: aws.ToTime(summary.LastModificationDate), target: schedule.Target}
 	s.known[plan.arn] = plan
-	if schedule.State == types.ScheduleStateDisabled {
+	if schedule.State == types.ScheduleStateDisabled || !s.Serves(*schedule.Target.Arn) {
 		plan.ended = true
 		return nil
 	}
 	plan.expression, err = awscron.Parse(aws.ToString(schedule.ScheduleExpression), aws.ToString(schedule.ScheduleExpressionTimezone))
 	if err != nil {
 		plan.ended = true
-		slog.Error("AWS would refuse a schedule that the emulator took", "schedule", *summary.Name, "error", err)
+		slog.ErrorContext(ctx, "AWS would refuse a schedule that the emulator took", "schedule", *summary.Name, "error", err)
 		return nil
 	}
 	plan.advance(s.last)
@@ -143,10 +144,10 @@ func (s *Scheduler) fire(ctx context.Context, plan *planned) {
 	if err == nil {
 		return
 	}
-	slog.Error("a schedule's target did not take the occurrence", "schedule", plan.arn, "error", err)
+	slog.ErrorContext(ctx, "a schedule's target did not take the occurrence", "schedule", plan.arn, "error", err)
 	if plan.target.DeadLetterConfig != nil {
 		if err := s.DeadLetter(ctx, aws.ToString(plan.target.DeadLetterConfig.Arn), payload); err != nil {
-			slog.Error("the dead-letter queue did not take it either", "schedule", plan.arn, "error", err)
+			slog.ErrorContext(ctx, "the dead-letter queue did not take it either", "schedule", plan.arn, "error", err)
 		}
 	}
 }

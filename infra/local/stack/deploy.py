@@ -1,12 +1,14 @@
 """Deploys a SAM template on an AWS emulator, as `sam deploy` does on AWS.
 
-Usage: deploy.py TEMPLATE STACK PARAMETERS, the last being a JSON object. The AWS
-endpoint, region and credentials come from the environment. Writes to standard
-output, as JSON, what the emulator does not know of: the HTTP API's routes and
-throttle, and which function is which and may do what.
+Usage: deploy.py TEMPLATE STACK PARAMETERS [show], PARAMETERS being a JSON object. The
+AWS endpoint, region and credentials come from the environment. Writes to standard
+output, as JSON, what the emulator does not know of: the HTTP API's routes,
+throttle and CORS configuration, and which function is which and may do what.
+With "show" it deploys nothing, and PARAMETERS is a list: it writes, for each of its
+objects, the resources that CloudFormation would make.
 
 What moto's CloudFormation leaves out is taken from the template first: API
-Gateway (the local cloud serves the API), alarms, and Scheduler groups and the
+Gateway (the local cloud serves the API), alarms, the dashboard, and Scheduler groups and the
 functions' asynchronous invoke configurations, which are made here.
 The functions' code is an object whose content does not matter: the local cloud
 runs the binaries themselves.
@@ -18,17 +20,19 @@ import json
 import os
 import re
 import sys
+import uuid
 import zipfile
+from urllib.parse import urlsplit
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 from samtranslator.model.exceptions import InvalidDocumentException
 from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
 BUCKET, KEY = "local-code", "code.zip"
 NOT_DEPLOYED = (
-    "AWS::ApiGatewayV2::", "AWS::CloudWatch::Alarm", "AWS::Lambda::EventInvokeConfig",
+    "AWS::ApiGatewayV2::", "AWS::CloudWatch::", "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::Permission", "AWS::Scheduler::",
 )
 
@@ -52,7 +56,7 @@ def translate(path, parameters):
 
 
 def routes(resources):
-    """The routes of every HTTP API, as (method, path, function)."""
+    """The routes of every HTTP API. That of any method and path has the path "$default" and no method."""
     for resource in resources.values():
         if resource["Type"] != "AWS::ApiGatewayV2::Api":
             continue
@@ -60,37 +64,90 @@ def routes(resources):
             for method, operation in methods.items():
                 uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
                 function = re.search(r"functions/\$\{(\w+)\.Arn\}", uri)[1]
-                yield {"method": method.upper(), "path": path, "function": function}
+                if path == "/$default":
+                    yield {"method": "", "path": "$default", "function": function}
+                else:
+                    yield {"method": method.upper(), "path": path, "function": function}
 
 
-def throttle(template, parameters):
-    """How many requests the HTTP API's default stage takes: a second, and at once."""
-    def number(value):
-        if isinstance(value, dict):
-            name = value["Ref"]
-            return float(parameters.get(name, template["Parameters"][name].get("Default")))
-        return float(value)
+def evaluate(template, parameters, node):
+    """The value of a part of the template. References to resources stay in it."""
+    def value(node):
+        return evaluate(template, parameters, node)
 
+    def known(name):
+        return name in parameters or name in template["Parameters"]
+
+    match node:
+        case {"Ref": "AWS::NoValue"}:
+            return None
+        case {"Ref": name} if known(name):
+            text = str(parameters.get(name, template["Parameters"].get(name, {}).get("Default")))
+            return text.split(",") if template["Parameters"].get(name, {}).get("Type") == "CommaDelimitedList" else text
+        case {"Fn::Sub": str(text)}:
+            text = re.sub(r"\$\{([\w:]+)\}", lambda match: value({"Ref": match[1]}) if known(match[1]) else match[0], text)
+            return {"Fn::Sub": text} if "${" in text else text
+        case {"Fn::If": [condition, then, otherwise]}:
+            return value(then if value(template["Conditions"][condition]) else otherwise)
+        case {"Fn::Not": [operand]}:
+            return not value(operand)
+        case {"Fn::Equals": [left, right]}:
+            return str(value(left)) == str(value(right))
+        case {"Fn::Split": [separator, text]}:
+            return value(text).split(separator)
+        case {"Fn::Select": [index, elements]}:
+            return value(elements)[int(index)]
+        case {"Fn::Join": [separator, elements]} if all(isinstance(element, str) for element in value(elements)):
+            return separator.join(value(elements))
+        case dict():
+            values = {key: value(content) for key, content in node.items()}
+            return {key: content for key, content in values.items() if content is not None}
+        case list():
+            return [content for content in map(value, node) if content is not None]
+    return node
+
+
+def resources(path, stack, parameters):
+    """The resources that CloudFormation would make of the template."""
+    template = translate(path, parameters)
+    parameters = parameters | {
+        "AWS::StackName": stack, "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012", "AWS::Partition": "aws",
+        "AWS::StackId": f"arn:aws:cloudformation:us-east-1:123456789012:stack/{stack}/{uuid.uuid4()}",
+    }
+    return {
+        name: evaluate(template, parameters, resource) for name, resource in template["Resources"].items()
+        if "Condition" not in resource or evaluate(template, parameters, template["Conditions"][resource["Condition"]])
+    }
+
+
+def http_api(template, parameters):
+    """How many requests the HTTP API's default stage takes, a second and at once, and
+    its CORS configuration."""
+    throttle, cors = {}, None
     for resource in template["Resources"].values():
-        settings = resource.get("Properties", {}).get("DefaultRouteSettings")
-        if resource["Type"] == "AWS::ApiGatewayV2::Stage" and settings:
-            return {"rate": number(settings["ThrottlingRateLimit"]), "burst": int(number(settings["ThrottlingBurstLimit"]))}
-    return {}
+        properties = resource.get("Properties", {})
+        if resource["Type"] == "AWS::ApiGatewayV2::Api":
+            cors = evaluate(template, parameters, properties["Body"].get("x-amazon-apigateway-cors"))
+        if resource["Type"] == "AWS::ApiGatewayV2::Stage" and "DefaultRouteSettings" in properties:
+            settings = evaluate(template, parameters, properties["DefaultRouteSettings"])
+            throttle = {"rate": float(settings["ThrottlingRateLimit"]), "burst": int(settings["ThrottlingBurstLimit"])}
+    return throttle, cors
 
 
 def without(template, stack):
     """Takes out what is not deployed, and answers the Scheduler groups' names."""
     resources = template["Resources"]
-    groups = {}
+    groups, removed = {}, set()
     for name, resource in list(resources.items()):
         if resource["Type"] == "AWS::Scheduler::ScheduleGroup":
             value = resource["Properties"].get("Name", f"{stack}-{name}")
             groups[name] = (value["Fn::Sub"] if isinstance(value, dict) else value).replace("${AWS::StackName}", stack)
         if resource["Type"].startswith(NOT_DEPLOYED):
             del resources[name]
+            removed.add(name)
     template["Outputs"] = {
         name: output for name, output in template.get("Outputs", {}).items()
-        if not any(part in json.dumps(output) for part in ("Api.ApiEndpoint", '"Api"'))
+        if removed.isdisjoint(re.findall(r"\w+", json.dumps(output["Value"])))
     }
 
     def resolve(node):
@@ -133,6 +190,11 @@ def upload_code():
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as code:
         code.writestr("bootstrap", "")
+    upload(KEY, archive.getvalue())
+
+
+def upload(key, content):
+    """Stores an object where CloudFormation finds it, and returns its URL for the emulator."""
     s3 = boto3.client("s3")
     where = {} if s3.meta.region_name == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": s3.meta.region_name}}
     try:
@@ -140,25 +202,44 @@ def upload_code():
     except ClientError as error:
         if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":
             raise
-    s3.put_object(Bucket=BUCKET, Key=KEY, Body=archive.getvalue())
+    s3.put_object(Bucket=BUCKET, Key=key, Body=content)
+    # An emulator reads the URL itself, so the host is its own. moto knows a URL with the
+    # bucket in the path only by the name localhost.
+    return f"http://localhost:{urlsplit(s3.meta.endpoint_url).port}/{BUCKET}/{key}"
+
+
+def failures(cloudformation, stack):
+    """What the stack's events say of the resources that failed, the first one first."""
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack)
+    events = [event for page in pages for event in page["StackEvents"]]
+    for event in reversed(events):
+        if event.get("ResourceStatus", "").endswith("_FAILED"):
+            yield f"\n{event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason is given')}"
 
 
 def create(template, stack, parameters):
     cloudformation = boto3.client("cloudformation")
     arguments = {
         "StackName": stack,
-        "TemplateBody": json.dumps(template),
+        # A TemplateBody has at most 51,200 bytes (CloudFormation User Guide, "Quotas").
+        "TemplateURL": upload(f"{stack}.json", json.dumps(template)),
         "Capabilities": ["CAPABILITY_IAM"],
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
     }
     try:
-        cloudformation.create_stack(**arguments)
-        cloudformation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+        try:
+            cloudformation.create_stack(**arguments)
+            done = "stack_create_complete"
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "AlreadyExistsException":
+                raise
+            cloudformation.update_stack(**arguments)
+            done = "stack_update_complete"
+        cloudformation.get_waiter(done).wait(StackName=stack, WaiterConfig={"Delay": 1})
     except ClientError as error:
-        if error.response["Error"]["Code"] != "AlreadyExistsException":
-            raise
-        cloudformation.update_stack(**arguments)
-        cloudformation.get_waiter("stack_update_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+        sys.exit(f"the stack {stack} cannot be deployed: {error}")
+    except WaiterError as error:
+        sys.exit(f"the stack {stack} cannot be deployed: {error}" + "".join(failures(cloudformation, stack)))
     described = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
     # moto lists the policy of queues without its names.
     return {resource["LogicalResourceId"]: resource.get("PhysicalResourceId") for resource in described if "LogicalResourceId" in resource}
@@ -174,11 +255,13 @@ def policies(function):
         yield ast.literal_eval(document) if isinstance(document, str) else document
 
 
-def main():
-    path, stack, parameters = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+def main(path, stack, parameters, show=""):
+    parameters = json.loads(parameters)
+    if show:
+        return json.dump([resources(path, stack, each) for each in parameters], sys.stdout)
     os.environ.setdefault("AWS_DEFAULT_REGION", os.environ.get("AWS_REGION", "us-east-1"))
     template = translate(path, parameters)
-    api, limit = list(routes(template["Resources"])), throttle(template, parameters)
+    api, (throttle, cors) = list(routes(template["Resources"])), http_api(template, parameters)
     configs = list(invoke_configs(template["Resources"]))
     timers = list(schedules(template["Resources"]))
     groups = without(template, stack)
@@ -218,7 +301,8 @@ def main():
         awslambda.put_function_event_invoke_config(FunctionName=physical[function], **config)
     json.dump({
         "routes": api,
-        "throttle": limit,
+        "throttle": throttle,
+        "cors": cors,
         "functions": {
             logical: {
                 "name": physical[logical],
@@ -230,4 +314,5 @@ def main():
     }, sys.stdout)
 
 
-main()
+if __name__ == "__main__":
+    main(*sys.argv[1:])

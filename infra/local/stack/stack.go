@@ -20,10 +20,12 @@ import (
 //go:embed deploy.py
 var program string
 
-// Stack is what was deployed, as far as the emulator does not know it.
+// Stack is the part of a deployed stack that the emulator does not know.
 type Stack struct {
 	Routes   []Route  `json:"routes"`
 	Throttle Throttle `json:"throttle"`
+	// CORS is nil if no page elsewhere may call the API.
+	CORS *CORS `json:"cors"`
 	// Functions are the functions by their logical ID in the template.
 	Functions map[string]Function `json:"functions"`
 }
@@ -31,7 +33,8 @@ type Stack struct {
 // Route is a route of the HTTP API.
 type Route struct {
 	Method string `json:"method"`
-	// Path holds parameters in braces.
+	// Path may hold parameters in braces. "$default" is the path of the route that takes the
+	// requests of no other route, by any method.
 	Path string `json:"path"`
 	// Function is a logical ID.
 	Function string `json:"function"`
@@ -44,35 +47,81 @@ type Throttle struct {
 	Burst int     `json:"burst"`
 }
 
+// CORS is which pages elsewhere may call the HTTP API, and how.
+type CORS struct {
+	AllowOrigins, AllowMethods, AllowHeaders []string
+	ExposeHeaders                            []string
+	MaxAge                                   int
+}
+
 // Function is a deployed function.
 type Function struct {
 	Name string `json:"name"`
-	// Folder is where its code is below functions/.
+	// Folder is the folder of its code below functions/.
 	Folder string `json:"folder"`
-	// Policies are those that its role itself holds. What is attached to the role, as
-	// AWS's own policies are that let Lambda write logs and read streams, is for no
-	// call of the function's.
+	// Policies are the inline policies of its role. Attached policies, such as AWS's own for
+	// writing logs and reading streams, allow no call of the function's code.
 	Policies []json.RawMessage `json:"policies"`
 }
 
 // Deploy deploys the template under that name.
 func Deploy(ctx context.Context, python, endpoint, template, name string, parameters map[string]string) (Stack, error) {
+	description, err := run(ctx, python, endpoint, template, name, parameters)
+	if err != nil {
+		return Stack{}, err
+	}
+	deployed, err := Read(description)
+	if err != nil {
+		return Stack{}, fmt.Errorf("deploying %s: %w", template, err)
+	}
+	return deployed, nil
+}
+
+// Resource is a resource of the template.
+type Resource struct {
+	Type, DeletionPolicy string
+	Metadata             struct{ Function string }
+	Properties           map[string]any
+}
+
+// Resources returns, for each set of parameters, the resources that CloudFormation would
+// make of the template, by their logical IDs. It resolves conditions and parameters, and
+// leaves references from one resource to another.
+func Resources(ctx context.Context, python, template, name string, parameters ...map[string]string) ([]map[string]Resource, error) {
+	text, err := run(ctx, python, "", template, name, parameters, "show")
+	if err != nil {
+		return nil, err
+	}
+	var resources []map[string]Resource
+	if err := json.Unmarshal(text, &resources); err != nil {
+		return nil, fmt.Errorf("reading the resources of %s: %w", template, err)
+	}
+	return resources, nil
+}
+
+// run runs deploy.py and returns its output.
+func run(ctx context.Context, python, endpoint, template, name string, parameters any, show ...string) ([]byte, error) {
 	encoded, err := json.Marshal(parameters)
 	if err != nil {
-		return Stack{}, fmt.Errorf("encoding the parameters: %w", err)
+		return nil, fmt.Errorf("encoding the parameters: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, python, "-W", "ignore", "-c", program, template, name, string(encoded))
+	cmd := exec.CommandContext(ctx, python, append([]string{"-W", "ignore", "-c", program, template, name, string(encoded)}, show...)...)
 	child.Prepare(cmd)
 	cmd.Env = append(os.Environ(), "AWS_ENDPOINT_URL="+endpoint, "AWS_REGION="+moto.Region, "AWS_DEFAULT_REGION="+moto.Region,
 		"AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local", "AWS_EC2_METADATA_DISABLED=true")
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return Stack{}, fmt.Errorf("deploying %s: %w\n%s", template, err, strings.TrimSpace(stderr.String()))
+		return nil, fmt.Errorf("deploying %s: %w\n%s", template, err, strings.TrimSpace(stderr.String()))
 	}
+	return stdout.Bytes(), nil
+}
+
+// Read reads the description of a stack that deploy.py writes.
+func Read(description []byte) (Stack, error) {
 	var deployed Stack
-	if err := json.Unmarshal(stdout.Bytes(), &deployed); err != nil {
-		return Stack{}, fmt.Errorf("deploying %s: reading what was deployed: %w", template, err)
+	if err := json.Unmarshal(description, &deployed); err != nil {
+		return Stack{}, fmt.Errorf("reading the description of a stack: %w", err)
 	}
 	for logicalID, function := range deployed.Functions {
 		if function.Folder == "" {

@@ -1,5 +1,5 @@
-// Package guardtest gives tests an AWS that refuses what AWS refuses: the test
-// binary's moto with the guard before it.
+// Package guardtest starts a guard before the test binary's moto, so that tests meet the
+// refusals of AWS.
 package guardtest
 
 import (

@@ -1,12 +1,16 @@
-// Package mototest gives tests an AWS to talk to: one moto server for each test
-// binary, which ends with it, and the project's template deployed on it. Tests
-// keep out of each other's way by the IDs of their rows.
+// Package mototest starts a moto server for a test binary and deploys the project's
+// template on it. The server ends with the test binary. Under `make test` the servers are
+// copies of one, which copies.py makes. Tests share the tables, so each uses rows with IDs
+// of its own.
 package mototest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -19,19 +23,59 @@ import (
 	"containertriggers/infra/local/stack"
 )
 
-var start = sync.OnceValues(func() (*moto.Server, error) {
-	return moto.Start(context.Background(), moto.Python())
+// emulator is a moto server and how to deploy the template on it.
+type emulator struct {
+	endpoint string
+	deploy   func() (stack.Stack, error)
+	held     io.Closer // the emulator ends if this is closed
+}
+
+var start = sync.OnceValues(func() (emulator, error) {
+	if socket := os.Getenv("MOTO_COPIES"); socket != "" {
+		return copied(socket)
+	}
+	server, err := moto.Start(context.Background(), moto.Python())
+	if err != nil {
+		return emulator{}, err
+	}
+	return emulator{endpoint: server.Endpoint(), deploy: func() (stack.Stack, error) {
+		template, err := find("template.yaml")
+		if err != nil {
+			return stack.Stack{}, err
+		}
+		return stack.Deploy(context.Background(), moto.Python(), server.Endpoint(), template, "test", map[string]string{})
+	}}, nil
 })
 
-// Config is the AWS configuration of the test binary's moto server, which is
-// started when it is first asked for.
+// copied returns a copy of the emulator on which copies.py has deployed the template.
+func copied(socket string) (emulator, error) {
+	connection, err := net.Dial("unix", socket)
+	if err != nil {
+		return emulator{}, fmt.Errorf("asking for a copy of the emulator: %w", err)
+	}
+	var answer struct {
+		Port  int             `json:"port"`
+		Stack json.RawMessage `json:"stack"`
+	}
+	if err := json.NewDecoder(connection).Decode(&answer); err != nil {
+		return emulator{}, fmt.Errorf("asking for a copy of the emulator: %w", err)
+	}
+	return emulator{
+		endpoint: fmt.Sprintf("http://127.0.0.1:%d", answer.Port),
+		deploy:   func() (stack.Stack, error) { return stack.Read(answer.Stack) },
+		held:     connection,
+	}, nil
+}
+
+// Config returns the AWS configuration of the test binary's moto server. The first call
+// starts the server.
 func Config(tb testing.TB) aws.Config {
 	tb.Helper()
 	server, err := start()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return moto.Config(server.Endpoint())
+	return moto.Config(server.endpoint)
 }
 
 var deploy = sync.OnceValues(func() (stack.Stack, error) {
@@ -39,14 +83,10 @@ var deploy = sync.OnceValues(func() (stack.Stack, error) {
 	if err != nil {
 		return stack.Stack{}, err
 	}
-	template, err := find("template.yaml")
-	if err != nil {
-		return stack.Stack{}, err
-	}
-	return stack.Deploy(context.Background(), moto.Python(), server.Endpoint(), template, "test", map[string]string{})
+	return server.deploy()
 })
 
-// Stack is what was deployed of the template.
+// Stack returns the deployed stack.
 func Stack(tb testing.TB) stack.Stack {
 	tb.Helper()
 	deployed, err := deploy()
@@ -56,9 +96,8 @@ func Stack(tb testing.TB) stack.Stack {
 	return deployed
 }
 
-// Environment is the environment that the deployed template gives to the function
-// in that folder: the names of the tables and so on, as the function itself will
-// read them.
+// Environment returns the environment variables of a deployed function, such as the names
+// of the tables, by the function's folder.
 func Environment(tb testing.TB, folder string) map[string]string {
 	tb.Helper()
 	for _, function := range Stack(tb).Functions {
@@ -75,7 +114,7 @@ func Environment(tb testing.TB, folder string) map[string]string {
 	return nil
 }
 
-// find looks for a file in this folder and those above it.
+// find returns the path of a file in this folder or the nearest folder above that has it.
 func find(name string) (string, error) {
 	folder, err := os.Getwd()
 	if err != nil {

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"path"
+	"slices"
+
+	"github.com/aws/aws-lambda-go/events"
+
+	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/contract/apierr"
+)
+
+const (
+	metadataRoute = "GET /metadata"
+	regional      = "/containers/v1/regions/?*"
+)
+
+// routes lists the paths of the API with their methods, for the Allow header. The patterns
+// are those of [path.Match], and "?*" matches a parameter. A test compares the routes with
+// the template's.
+var routes = []struct {
+	pattern string
+	methods []string
+}{
+	{"/metadata", []string{"GET"}},
+	{regional + "/triggers", []string{"GET", "POST"}},
+	{regional + "/triggers/?*", []string{"GET", "PATCH", "DELETE"}},
+	{regional + "/triggers/?*/next-runs", []string{"GET"}},
+	{regional + "/preview-schedule", []string{"POST"}},
+	{regional + "/containers", []string{"GET", "POST"}},
+	{regional + "/containers/?*", []string{"GET", "PATCH", "DELETE"}},
+	{regional + "/namespaces", []string{"GET", "POST"}},
+	{regional + "/namespaces/?*", []string{"GET", "PATCH", "DELETE"}},
+}
+
+// metadata is the answer from which the stock Go SDK builds the srn of resources.
+type metadata struct {
+	Platform  string `json:"platform"`
+	Partition string `json:"partition"`
+	Domain    string `json:"domain"`
+}
+
+// newHandler returns the handler of requests that no other function handles.
+func newHandler(settings httpapi.Settings) httpapi.Handler {
+	return httpapi.Answer(func(_ context.Context, event events.APIGatewayV2HTTPRequest) (any, error) {
+		if event.RouteKey == metadataRoute {
+			return metadata{Platform: "external", Partition: "scw", Domain: settings.DomainOf(event)}, nil
+		}
+		// API Gateway sends a path with an escaped slash to this route, although the decoded
+		// path has the method. Such a path is not found.
+		if allowed := methods(event.RawPath); len(allowed) > 0 && !slices.Contains(allowed, event.RequestContext.HTTP.Method) {
+			return nil, apierr.MethodNotAllowed(allowed...)
+		}
+		return nil, apierr.NotFound("path", event.RawPath)
+	})
+}
+
+// methods returns the methods of a path, or nil if the API does not have the path.
+func methods(requested string) []string {
+	for _, route := range routes {
+		if ok, err := path.Match(route.pattern, requested); ok && err == nil {
+			return route.methods
+		}
+	}
+	return nil
+}

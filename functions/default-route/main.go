@@ -1,0 +1,19 @@
+// Command default-route answers the requests that no other function handles. It answers the
+// deployment's metadata, and an error for every other path. It needs no key and reads no
+// table.
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+
+	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/platform/awsconfig"
+)
+
+func main() {
+	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	lambda.Start(newHandler(awsconfig.Settings[httpapi.Settings]()))
+}

@@ -1,0 +1,37 @@
+// Command give-up keeps the occurrences that AWS gave up as dead letters.
+package main
+
+import (
+	"log/slog"
+	"os"
+
+	"github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"containertriggers/shared/aws/lifecycle"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/relay"
+)
+
+type settings struct {
+	TriggersTable    string `env:"TRIGGERS_TABLE,required,notEmpty"`
+	InvocationsTable string `env:"INVOCATIONS_TABLE,required,notEmpty"`
+	EventBus         string `env:"EVENT_BUS,required,notEmpty"`
+	DeadLettersURL   string `env:"DEAD_LETTERS_URL,required,notEmpty"`
+}
+
+func main() {
+	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	s := awsconfig.Settings[settings]()
+	cfg := awsconfig.FromEnvironment()
+	db := dynamodb.NewFromConfig(cfg)
+	lambda.Start(function{
+		triggers:    store.Triggers{Client: db, Table: s.TriggersTable},
+		invocations: store.Invocations{Client: db, Table: s.InvocationsTable},
+		bus:         lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
+		deadLetters: relay.DeadLetters{Client: sqs.NewFromConfig(cfg), URL: s.DeadLettersURL},
+	}.handle)
+}

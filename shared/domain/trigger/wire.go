@@ -1,0 +1,41 @@
+package trigger
+
+import (
+	"encoding/json"
+
+	"containertriggers/shared/contract/srn"
+	"containertriggers/shared/contract/timestamp"
+)
+
+// MarshalJSON returns the trigger as the API answers it, without its secret. The fields
+// have the order of the contract.
+func (t Trigger) MarshalJSON() ([]byte, error) {
+	answer := struct {
+		ID           string         `json:"id"`
+		Name         string         `json:"name"`
+		Description  string         `json:"description"`
+		Tags         []string       `json:"tags"`
+		Status       Status         `json:"status"`
+		ErrorMessage *string        `json:"error_message,omitempty"`
+		ContainerID  string         `json:"container_id"`
+		Destination  Destination    `json:"destination_config"`
+		SourceType   Source         `json:"source_type"`
+		CreatedAt    timestamp.Time `json:"created_at"`
+		UpdatedAt    timestamp.Time `json:"updated_at"`
+		Region       string         `json:"region"`
+		SRN          string         `json:"srn"`
+		Cron         *Cron          `json:"cron_config,omitempty"`
+		SQS          *SQS           `json:"sqs_config,omitempty"`
+		NATS         *NATS          `json:"nats_config,omitempty"`
+	}{
+		ID: t.ID, Name: t.Name, Description: t.Description, Tags: t.Tags, Status: t.Status,
+		ContainerID: t.ContainerID, Destination: t.Destination, SourceType: t.Source(),
+		CreatedAt: timestamp.Time(t.CreatedAt), UpdatedAt: timestamp.Time(t.UpdatedAt),
+		Region: t.Region, SRN: srn.Of(t.Domain, t.Region, "triggers", t.ID),
+		Cron: t.Cron, SQS: t.SQS, NATS: t.NATS,
+	}
+	if !t.Status.Transient() {
+		answer.ErrorMessage = &t.ErrorMessage
+	}
+	return json.Marshal(answer)
+}

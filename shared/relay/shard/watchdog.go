@@ -1,0 +1,45 @@
+package shard
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"containertriggers/shared/aws/store"
+)
+
+// API is the part of the Lambda client that Starter uses.
+type API interface {
+	Invoke(context.Context, *lambda.InvokeInput, ...func(*lambda.Options)) (*lambda.InvokeOutput, error)
+}
+
+// Starter starts runs of the relay.
+type Starter struct {
+	Client API
+	Leases store.Leases
+	// RelayARN is the ARN of the relay's function.
+	RelayARN string
+	Now      func() time.Time
+}
+
+// Start starts a run if the shard wants one. It may start several runs for one shard: all
+// but one of them return at once.
+func (s Starter) Start(ctx context.Context, of string) error {
+	lease, err := s.Leases.Get(ctx, of)
+	if err != nil || !lease.Wanted(s.Now()) {
+		return err
+	}
+	payload, err := json.Marshal(StartEvent{Shard: of})
+	if err != nil {
+		return fmt.Errorf("encoding a relay's event: %w", err)
+	}
+	_, err = s.Client.Invoke(ctx, &lambda.InvokeInput{FunctionName: &s.RelayARN, InvocationType: types.InvocationTypeEvent, Payload: payload})
+	if err != nil {
+		return fmt.Errorf("starting relay %s: %w", of, err)
+	}
+	return nil
+}
