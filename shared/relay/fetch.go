@@ -158,16 +158,19 @@ func (s *natsSource) deliverStream(d *durable, m jetstream.Msg) {
 		s.log.WarnContext(s.ctx, "a message of a stream has no metadata", "error", err)
 		return
 	}
-	if d.looksChanged(m) {
+	p, seq := d.progress, info.Sequence.Stream
+	if d.looksChanged(m) || !p.begin(seq, m) {
+		// JetStream finds a consumer by its name. After the stream was replaced, another
+		// message may have this sequence.
 		if _, err := s.inspect(s.ctx, d); err != nil {
 			_ = m.NakWithDelay(s.timing.ReconnectWait)
 			s.wake()
 			return
 		}
-	}
-	p, seq := d.progress, info.Sequence.Stream
-	if !p.begin(seq, m) {
-		return
+		if !p.begin(seq, m) {
+			p.repeat(seq, m)
+			return
+		}
 	}
 	event := natsEvent(m.Subject(), m.Headers(), m.Data(), info.Timestamp)
 	if event.ID == "" {

@@ -18,9 +18,11 @@ type progress struct {
 	mu sync.Mutex
 	// calls holds the last delivery of each message with a call in flight.
 	calls map[uint64]jetstream.Msg
-	// acked holds the acknowledged messages above the consumer's floor. The consumer
-	// hands out no message below its floor. A message that always fails may hold the
-	// floor back, so acked holds at most maxAckPending messages.
+	// floor is that of the consumer: all messages up to it are acknowledged. A consumer
+	// that somebody replaces may hand them out again.
+	floor uint64
+	// acked holds the acknowledged messages above the floor. A message that always fails
+	// may hold the floor back, so acked holds at most maxAckPending messages.
 	acked map[uint64]bool
 	// received is the last message that the source has received by core NATS, before it
 	// switched to the stream.
@@ -32,9 +34,10 @@ func newProgress(found *foundStream) *progress {
 }
 
 // progressOf returns the progress in a stream. It returns a new one for a new
-// incarnation of the stream.
+// incarnation of the stream, and for a stream that is restored from a backup: it gives
+// the sequences that it has lost to other messages.
 func (s *natsSource) progressOf(found *foundStream) *progress {
-	if s.last == nil || s.last.stream != found.Config.Name || !s.last.created.Equal(found.Created) {
+	if s.last == nil || s.last.stream != found.Config.Name || !s.last.created.Equal(found.Created) || found.State.LastSeq < s.last.floor {
 		s.last = newProgress(found)
 	}
 	return s.last
@@ -48,18 +51,37 @@ func (p *progress) id(seq uint64) string {
 }
 
 // begin reports whether the source must call the container for a message. It returns
-// false if the call succeeded before, or if a call is in flight. The outcome of that
-// call then applies to this delivery of the message.
+// false if a call for its sequence succeeded or is in flight. The source then calls
+// repeat, but only if the message is certain to be of this incarnation of the stream.
 func (p *progress) begin(seq uint64, m jetstream.Msg) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.acked[seq] || seq <= p.received {
-		_ = m.Ack() // if it fails, JetStream redelivers the message
+	if _, inFlight := p.calls[seq]; inFlight || p.delivered(seq) {
 		return false
 	}
-	_, inFlight := p.calls[seq]
 	p.calls[seq] = m
-	return !inFlight
+	return true
+}
+
+// repeat acknowledges a message for which begin returned false. If a call is in flight,
+// its outcome applies to this delivery of the message.
+func (p *progress) repeat(seq uint64, m jetstream.Msg) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, inFlight := p.calls[seq]
+	switch {
+	case inFlight:
+		p.calls[seq] = m
+	case p.delivered(seq):
+		_ = m.Ack() // if it fails, JetStream redelivers the message
+	default:
+		_ = m.Nak() // the call has failed meanwhile
+	}
+}
+
+// delivered reports whether a call for a message succeeded. The caller holds p.mu.
+func (p *progress) delivered(seq uint64) bool {
+	return seq <= max(p.floor, p.received) || p.acked[seq]
 }
 
 // end records the outcome of a call. It returns the last delivery of the message, which
@@ -85,10 +107,11 @@ func (p *progress) inProgress(seq uint64) {
 	}
 }
 
-// setFloor forgets acknowledged messages up to the consumer's floor.
+// setFloor raises the floor, and forgets acknowledged messages up to it.
 func (p *progress) setFloor(floor uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.floor = max(p.floor, floor)
 	for seq := range p.acked {
 		if seq <= floor {
 			delete(p.acked, seq)

@@ -1,12 +1,19 @@
 package relay
 
 import (
+	"context"
+	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/dispatch/invoke"
 	"containertriggers/shared/domain/trigger"
 )
 
@@ -125,5 +132,81 @@ func TestCovers_ReportsWhetherAPatternIncludesAnother(t *testing.T) {
 		if got := covers(test.stream, test.subject); got != test.want {
 			t.Errorf("%s covers %s: got %t", test.stream, test.subject, got)
 		}
+	}
+}
+
+// JetStream finds a consumer by its name. So a fetch may bring a message of a new stream
+// with the sequence of one that the source has delivered.
+func TestDeliverStream_AcknowledgesNoMessageOfAnotherStream(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	js, stream := b.stream("s")
+	create := func(stream jetstream.Stream) jetstream.Consumer {
+		consumer, err := stream.CreateConsumer(t.Context(), jetstream.ConsumerConfig{Durable: "c", AckPolicy: jetstream.AckExplicitPolicy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return consumer
+	}
+	next := func(consumer jetstream.Consumer) jetstream.Msg {
+		m, err := consumer.Next(jetstream.FetchMaxWait(deadline))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	var called []string
+	call := func(_ context.Context, event invoke.Event) error {
+		called = append(called, string(event.Body))
+		return nil
+	}
+	source := newNATSSource(sink{ctx: t.Context(), log: slog.Default(), timing: quick.withDefaults(), call: call}, trigger.NATS{}, store.Positions{})
+	consumer := create(stream)
+	info := consumer.CachedInfo()
+	found := &foundStream{StreamInfo: stream.CachedInfo(), filter: "s"}
+	known := &durable{Consumer: consumer, found: found, config: info.Config, created: info.Created, progress: newProgress(found)}
+	b.send(js, "s", "old")
+	source.deliverStream(known, next(consumer))
+
+	if err := js.DeleteStream(t.Context(), "S"); err != nil {
+		t.Fatal(err)
+	}
+	b.add(js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	replaced, err := js.Stream(t.Context(), "S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := create(replaced)
+	b.send(js, "s", "new")
+	source.deliverStream(known, next(other))
+	if m := next(other); string(m.Data()) != "new" { // an acknowledged message would not come again
+		t.Errorf("%s came again", m.Data())
+	}
+	if !slices.Equal(called, []string{"old"}) {
+		t.Errorf("the container was called for %v", called)
+	}
+}
+
+// Whoever replaces a consumer may start it at the first message of the stream.
+func TestProgress_KnowsMessagesBelowTheFloor(t *testing.T) {
+	t.Parallel()
+	s := &natsSource{}
+	found := &foundStream{StreamInfo: &jetstream.StreamInfo{Config: jetstream.StreamConfig{Name: "S"}, State: jetstream.StreamState{LastSeq: 3}}}
+	p := s.progressOf(found)
+	for seq := range uint64(3) {
+		if !p.begin(seq+1, nil) {
+			t.Errorf("%d is not new", seq+1)
+		}
+		p.end(seq+1, true)
+	}
+	p.setFloor(2)
+	for seq := range uint64(3) {
+		if s.progressOf(found).begin(seq+1, nil) {
+			t.Errorf("%d is new again", seq+1)
+		}
+	}
+	found.State.LastSeq = 1 // as after a restore from a backup
+	if !s.progressOf(found).begin(2, nil) {
+		t.Error("2 is not new after the stream has lost it")
 	}
 }
