@@ -15,9 +15,11 @@ LINTERS   := go tool -modfile infra/lint/go.mod
 STAGE     ?= dev
 FUZZTIME  ?= 30s
 COUNT     ?= 100
-# Most of the tests' time is waiting: more of them at once than there are cores. Lint
+# The tests wait most of the time, so more of them run at once than there are cores. Lint
 # runs vet. The end-to-end tests take long on a slow machine.
-GOTEST    := go test -race -parallel 4 -vet=off -timeout 20m
+GOTEST    := go test -race -p 4 -parallel 4 -vet=off -timeout 20m
+# go test begins packages in this order, and repeats none.
+LONGEST_FIRST := ./infra/e2e ./shared/relay ./functions/reconcile ./...
 # Test binaries get copies of one emulator. Each would else take some six seconds of
 # a core for an emulator of its own.
 WITH_EMULATORS = PYTHON="$$(infra/local/python.sh)" && export PYTHON && "$$PYTHON" infra/local/moto/mototest/copies.py
@@ -40,7 +42,7 @@ sam-local: ## Run the function F (list-trigger, …) on its sample event in Dock
 # The tests use emulators of their own, whatever the shell has. awscron compares 20 times
 # as many schedules without the race detector.
 test: build ## Run all tests, or those of PKG (./shared/domain/cron) whose names match T
-	@unset AWS_ENDPOINT_URL; $(WITH_EMULATORS) $(GOTEST) $(if $(T),-run '$(T)') $(or $(PKG),./...)
+	@unset AWS_ENDPOINT_URL; $(WITH_EMULATORS) $(GOTEST) $(if $(T),-run '$(T)') $(or $(PKG),$(LONGEST_FIRST))
 	@$(if $(T)$(PKG),,go test ./infra/local/awscron)
 
 # A package needs the emulator if its test binary has the package that starts it.

@@ -14,7 +14,7 @@ for line in open(sys.argv[1]):
     wanted = re.match(r"([\w-]+)(?:\[\w+\])?==(\S+)", line)
     if wanted and metadata.version(wanted[1]) != wanted[2]:
         sys.exit(1)
-import flask, flask_cors, moto.server, samtranslator, cfnlint
+import flask, flask_cors, moto.server, waitress, samtranslator, cfnlint
 PYTHON
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"containertriggers/infra/local/child"
@@ -88,12 +89,16 @@ func (s *Server) Close() {
 	<-s.done
 }
 
+// client is shared by all configurations, so that their requests use connections again.
+var client = awshttp.NewBuildableClient()
+
 // Config returns the AWS configuration for an emulator at the endpoint. The credentials
 // are made up, because emulators do not check them.
 func Config(endpoint string) aws.Config {
 	return aws.Config{
 		Region:       Region,
 		BaseEndpoint: &endpoint,
+		HTTPClient:   client,
 		Credentials:  credentials.NewStaticCredentialsProvider("local", "local", ""),
 	}
 }

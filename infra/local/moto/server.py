@@ -14,6 +14,7 @@ not know, that comes with a wrong secret or lacks a permission is refused. The k
 "local" is the operator's and may everything.
 """
 
+import collections
 import copy
 import functools
 import logging
@@ -37,8 +38,9 @@ from moto.core.serialize import JSONSerializer
 from moto.dynamodb.exceptions import MockValidationException
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.iam.access_control import IAMRequest
-from moto.server import ThreadedMotoServer
+from moto.server import DomainDispatcherApplication, create_backend_app
 from moto.sqs.responses import SQSResponse
+from waitress import create_server, wasyncore
 from werkzeug.exceptions import HTTPException
 
 
@@ -102,6 +104,29 @@ def project(self, item):
     return item
 
 
+# The longest time in seconds until a receive that waits sees what nobody did at the queue:
+# the end of a delay or of a visibility timeout.
+LOOK_EVERY = 0.1
+changed = collections.defaultdict(lambda: threading.Condition(writing))
+
+
+def queue_condition(backend, queue_name):
+    return changed[backend.account_id, backend.region_name, queue_name]
+
+
+def waking(change):
+    """Lets the receives that wait at a queue look at once after a change of it."""
+
+    @functools.wraps(change)
+    def woken(self, queue_name, *args, **kwargs):
+        with writing:
+            result = change(self, queue_name, *args, **kwargs)
+            queue_condition(self, queue_name).notify_all()
+        return result
+
+    return woken
+
+
 def receive(once):
     """Lets others at the queues while a receive waits for a message, and a group of
     a FIFO queue begin with its first message: moto frees a group only when it has
@@ -114,13 +139,14 @@ def receive(once):
     @functools.wraps(once)
     def waiting(self, queue_name, count, wait_seconds_timeout, *args, **kwargs):
         end = time.monotonic() + wait_seconds_timeout
-        while True:
-            with writing:
+        with writing:
+            while True:
                 free(self, queue_name)
                 messages = once(self, queue_name, count, 0, *args, **kwargs)
-            if messages or time.monotonic() >= end:
-                return messages
-            time.sleep(0.01)
+                left = end - time.monotonic()
+                if messages or left <= 0:
+                    return messages
+                queue_condition(self, queue_name).wait(min(left, LOOK_EVERY))
 
     return waiting
 
@@ -170,13 +196,32 @@ def keyed(update):
 
 DynamoDB.update_item = keyed(DynamoDB.update_item)
 
-for backend, writes in {
-    DynamoDB: ("put_item", "update_item", "delete_item", "transact_write_items"),
-    moto.sqs.models.SQSBackend: ("send_message", "receive_message", "delete_message", "change_message_visibility"),
-}.items():
-    for write in writes:
-        setattr(backend, write, one_at_a_time(getattr(backend, write)))
-backend.receive_message = receive(backend.receive_message)
+
+def copied(operation):
+    """Returns copies of items. moto makes JSON of the items themselves while others
+    change them, and fails then."""
+
+    @functools.wraps(operation)
+    def copying(*args, **kwargs):
+        with writing:
+            match operation(*args, **kwargs):
+                case Item() as item:
+                    return shallow(item)
+                case (list() as items, *rest):
+                    return [shallow(item) for item in items], *rest
+                case other:
+                    return other
+
+    return copying
+
+
+for operation in ("get_item", "query", "scan", "put_item", "update_item", "delete_item"):
+    setattr(DynamoDB, operation, copied(getattr(DynamoDB, operation)))
+DynamoDB.transact_write_items = one_at_a_time(DynamoDB.transact_write_items)
+SQS = moto.sqs.models.SQSBackend
+for change in ("send_message", "delete_message", "change_message_visibility"):
+    setattr(SQS, change, waking(getattr(SQS, change)))
+SQS.receive_message = receive(SQS.receive_message)
 
 
 def attribute(serializer, value):
@@ -250,17 +295,41 @@ SQSResponse._authenticate_and_authorize_normal_action = authorize
 modules = frozenset(moto.backends.list_of_moto_modules())
 moto.backends.list_of_moto_modules = lambda: modules
 
-logging.getLogger("werkzeug").setLevel(logging.ERROR)
+# Waitress warns of requests that wait for a thread.
+logging.getLogger("waitress").setLevel(logging.ERROR)
 
 
-def start():
-    """Starts moto on a free port."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    return server
+class Server:
+    """Serves moto on a free port of the loopback address. moto's own server opens a thread
+    for each connection and closes the connection after each request; under load, clients
+    lost answers by that and did their changes twice."""
+
+    def __init__(self):
+        moto_application = DomainDispatcherApplication(create_backend_app)
+
+        def application(environ, start_response):
+            environ["RAW_URI"] = environ["REQUEST_URI"]  # moto reads werkzeug's name for it
+            return moto_application(environ, start_response)
+
+        self._connections = {}
+        # Each receive that waits for a message holds a thread. select, the default, knows
+        # 1,024 connections at most.
+        self._server = create_server(
+            application, map=self._connections, listen="127.0.0.1:0",
+            threads=256, connection_limit=8192, backlog=1024, asyncore_use_poll=True,
+        )
+        self.port = int(self._server.effective_port)
+        self._loop = threading.Thread(target=self._server.run, daemon=True)
+        self._loop.start()
+
+    def stop(self):
+        """Closes all connections and returns when no thread is left."""
+        self._server.trigger.pull_trigger(lambda: wasyncore.close_all(self._connections))
+        self._loop.join()
+        self._server.task_dispatcher.shutdown()
 
 
 if __name__ == "__main__":
-    print(start().get_host_and_port()[1], flush=True)
+    print(Server().port, flush=True)
     sys.stdin.read()
     os._exit(0)

@@ -43,9 +43,9 @@ def deploy():
     warnings.simplefilter("ignore")
     logging.getLogger("moto").setLevel(logging.ERROR)
     moto, deployment = load("server", "infra/local/moto/server.py"), load("deploy", "infra/local/stack/deploy.py")
-    server = moto.start()
+    server = moto.Server()
     os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.get_host_and_port()[1]}",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.port}",
         "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_EC2_METADATA_DISABLED": "true",
     }
@@ -70,7 +70,7 @@ def serve(listener, command_runs):
             moto, stack = deploy()
         if os.fork() == 0:
             listener.close()
-            port = moto.start().get_host_and_port()[1]
+            port = moto.Server().port
             connection.sendall(json.dumps({"port": port, "stack": stack}).encode() + b"\n")
             connection.recv(1)
             os._exit(0)
