@@ -4,19 +4,12 @@ package listing
 import (
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"containertriggers/shared/contract/apierr"
 	"containertriggers/shared/contract/request"
 	"containertriggers/shared/domain/auth"
 	"containertriggers/shared/domain/trigger"
-)
-
-// The default and the largest page size.
-const (
-	defaultPageSize = 20
-	maxPageSize     = 100
 )
 
 // Query asks for one page of an organization's resources in a region. An empty filter
@@ -65,29 +58,29 @@ var sources = map[string]trigger.Source{
 // Triggers parses a query for triggers. It ignores unknown parameters. The error is a
 // *apierr.Error that names every fault.
 func Triggers(region string, values url.Values) (Query, error) {
-	p := parameters{values: values}
+	p := parameters{request.Query{Values: values}}
 	q := p.common(region)
-	q.NamespaceID = p.uuid("namespace_id")
-	q.ContainerID = p.uuid("container_id")
+	q.NamespaceID = p.UUID("namespace_id")
+	q.ContainerID = p.UUID("container_id")
 	q.Source = choice(&p, "trigger_type", sources)
-	return q, p.faults.Err()
+	return q, p.Faults.Err()
 }
 
 // Containers parses a query for containers, as [Triggers] does for triggers.
 func Containers(region string, values url.Values) (Query, error) {
-	p := parameters{values: values}
+	p := parameters{request.Query{Values: values}}
 	q := p.common(region)
-	q.NamespaceID = p.uuid("namespace_id")
-	q.Name = p.get("name")
-	return q, p.faults.Err()
+	q.NamespaceID = p.UUID("namespace_id")
+	q.Name = p.Get("name")
+	return q, p.Faults.Err()
 }
 
 // Namespaces parses a query for namespaces, as [Triggers] does for triggers.
 func Namespaces(region string, values url.Values) (Query, error) {
-	p := parameters{values: values}
+	p := parameters{request.Query{Values: values}}
 	q := p.common(region)
-	q.Name = p.get("name")
-	return q, p.faults.Err()
+	q.Name = p.Get("name")
+	return q, p.Faults.Err()
 }
 
 // Within limits the query to the resources that the caller may read. It returns false if
@@ -104,62 +97,27 @@ func (q Query) Within(caller auth.Principal) (bounded Query, ok bool) {
 	return q, caller.CanRead(caller.OrganizationID, q.ProjectIDs[0])
 }
 
-// parameters parses single parameters and collects their faults.
-type parameters struct {
-	values url.Values
-	faults apierr.Arguments
-}
+// parameters parses the parameters that several lists have.
+type parameters struct{ request.Query }
 
 // common returns the part of a query that all lists share.
 func (p *parameters) common(region string) Query {
 	q := Query{
 		Region:         region,
-		OrganizationID: p.uuid("organization_id"),
+		OrganizationID: p.UUID("organization_id"),
 		Order:          choice(p, "order_by", orders),
-		Page:           p.number("page", 1, 1<<31-1),
-		PageSize:       p.number("page_size", defaultPageSize, maxPageSize),
+		Page:           p.Number("page", 1, 1<<31-1),
+		PageSize:       p.PageSize(),
 	}
-	if project := p.uuid("project_id"); project != "" {
+	if project := p.UUID("project_id"); project != "" {
 		q.ProjectIDs = []string{project}
 	}
 	return q
 }
 
-// get returns a parameter's value. An empty value is the same as none.
-func (p *parameters) get(name string) string {
-	if len(p.values[name]) > 1 {
-		p.faults.Add(name, apierr.Constraint, "must be given only once")
-	}
-	return p.values.Get(name)
-}
-
-// uuid returns a UUID in lower case, or "" if the parameter is empty.
-func (p *parameters) uuid(name string) string {
-	value := p.get(name)
-	if value == "" {
-		return ""
-	}
-	return request.UUID(&p.faults, name, value)
-}
-
-// number returns a whole number from 1 to most, or the default if there is none.
-func (p *parameters) number(name string, absent, most int) int {
-	value := p.get(name)
-	if value == "" {
-		return absent
-	}
-	n, err := strconv.ParseInt(value, 10, 64)
-	if err != nil {
-		p.faults.Add(name, apierr.Format, "must be a whole number")
-	} else if n < 1 || n > int64(most) {
-		p.faults.Add(name, apierr.Constraint, "must be between 1 and "+strconv.Itoa(most))
-	}
-	return int(n)
-}
-
 // choice returns the choice that a parameter names.
 func choice[T any](p *parameters, name string, choices map[string]T) T {
-	chosen, ok := choices[p.get(name)]
+	chosen, ok := choices[p.Get(name)]
 	if !ok {
 		names := make([]string, 0, len(choices))
 		for known := range choices {
@@ -168,7 +126,7 @@ func choice[T any](p *parameters, name string, choices map[string]T) T {
 			}
 		}
 		slices.Sort(names)
-		p.faults.Add(name, apierr.Constraint, "must be one of "+strings.Join(names, ", "))
+		p.Faults.Add(name, apierr.Constraint, "must be one of "+strings.Join(names, ", "))
 	}
 	return chosen
 }

@@ -3,7 +3,6 @@ package trigger
 import (
 	"fmt"
 	"net/url"
-	"strconv"
 	"time"
 
 	"containertriggers/shared/contract/apierr"
@@ -72,28 +71,10 @@ func (t Trigger) NextRuns(after time.Time, count int) (NextRuns, error) {
 // CountOfNextRuns returns the query's parameter count, or the default if there is none. The
 // error names every fault of the query.
 func CountOfNextRuns(query url.Values) (int, error) {
-	const name = "count"
-	var faults apierr.Arguments
-	for parameter, values := range query {
-		switch {
-		case parameter != name:
-			faults.Add(parameter, apierr.Unknown, "is unknown; known is "+name)
-		case len(values) > 1:
-			faults.Add(name, apierr.Constraint, "must be given only once")
-		}
-	}
-	count := defaultNextRuns
-	if text := query.Get(name); text != "" {
-		given, err := strconv.ParseUint(text, 10, 16)
-		switch {
-		case err != nil:
-			faults.Add(name, apierr.Format, "must be a whole number")
-		case given < 1 || given > maxNextRuns:
-			faults.Add(name, apierr.Constraint, fmt.Sprintf("must be between 1 and %d", maxNextRuns))
-		}
-		count = int(given)
-	}
-	return count, faults.Err()
+	p := request.Query{Values: query}
+	p.Only("count")
+	count := p.Number("count", defaultNextRuns, maxNextRuns)
+	return count, p.Faults.Err()
 }
 
 // Preview returns the next runs of the schedule in a request's body, after the time that the

@@ -87,7 +87,7 @@ func TestCountOfNextRuns_NamesEveryFault(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
-		"count=0": "count constraint", "count=101": "count constraint", "count=-1": "count format", "count=ten": "count format",
+		"count=0": "count constraint", "count=101": "count constraint", "count=-1": "count constraint", "count=ten": "count format",
 		"count=1&count=2": "count constraint", "page=1&size=2": "page unknown, size unknown",
 	} {
 		values, err := url.ParseQuery(query)
