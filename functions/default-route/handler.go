@@ -28,6 +28,8 @@ var routes = []struct {
 	{regional + "/triggers/?*", []string{"GET", "PATCH", "DELETE"}},
 	{regional + "/triggers/?*/next-runs", []string{"GET"}},
 	{regional + "/preview-schedule", []string{"POST"}},
+	{regional + "/trigger-runs", []string{"GET"}},
+	{regional + "/trigger-runs/?*", []string{"GET", "DELETE"}},
 	{regional + "/containers", []string{"GET", "POST"}},
 	{regional + "/containers/?*", []string{"GET", "PATCH", "DELETE"}},
 	{regional + "/namespaces", []string{"GET", "POST"}},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
@@ -17,6 +18,7 @@ import (
 	"containertriggers/shared/dispatch/invoke"
 	"containertriggers/shared/dispatch/resolve"
 	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 	"containertriggers/shared/platform/metric"
 )
@@ -39,10 +41,10 @@ const (
 
 // function calls the container of a cron trigger for one occurrence.
 type function struct {
-	resolver    resolve.Resolver
-	invocations store.Invocations
-	bus         lifecycle.Bus
-	client      *invoke.Client
+	resolver resolve.Resolver
+	runs     store.Runs
+	bus      lifecycle.Bus
+	client   *invoke.Client
 	// maxDeliveries is how often Lambda delivers an occurrence before it moves it to the
 	// dead-letter queue.
 	maxDeliveries int
@@ -97,7 +99,9 @@ func (f function) handle(ctx context.Context, event json.RawMessage) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		until = deadline
 	}
-	claims, err := f.invocations.Claim(ctx, due.TriggerID, due.Minute(), holder, now, until)
+	its := due.Run(to.Trigger)
+	its.StartedAt = now
+	claims, err := f.runs.Claim(ctx, its, store.Claim{Holder: holder, Until: until})
 	if errors.Is(err, store.ErrClaimed) {
 		log.InfoContext(ctx, "nothing to do: the occurrence is delivered, or another delivery holds it")
 		return nil
@@ -111,10 +115,10 @@ func (f function) handle(ctx context.Context, event json.RawMessage) error {
 	}
 
 	report := f.deliver(ctx, to, due)
-	if report.Outcome == store.Failed && claims >= f.maxDeliveries {
-		report.Outcome = store.Exhausted
+	if report.State == run.Retrying && claims >= f.maxDeliveries {
+		report.State = run.Failed
 	}
-	return f.conclude(ctx, log, to, due, holder, report)
+	return f.conclude(ctx, log, to, its, holder, report)
 }
 
 // notCalled logs and counts an occurrence that fired without a call.
@@ -149,30 +153,45 @@ func (f function) deliver(ctx context.Context, to *resolve.Target, due trigger.O
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-recordTime))
 		defer cancel()
 	}
-	report := store.Report{Outcome: store.Failed}
+	report := store.Report{State: run.Retrying, Request: requestOf(to.Trigger, event)}
 	pause := firstPause
 	for {
-		report.Attempts++
-		began := f.resolver.Now()
-		err := to.Call(ctx, f.client, event)
-		report.Latency = f.resolver.Now().Sub(began)
-		if err == nil {
-			report.Outcome, report.Message = store.Delivered, ""
+		attempt, wait := f.attempt(ctx, to, event)
+		report.At = attempt.StartedAt.Add(attempt.Duration)
+		if attempt.Error == "" {
+			report.State, report.Attempts = run.Succeeded, append(report.Attempts, attempt)
 			return report
 		}
-		report.Message = err.Error()
-
-		wait := rand.N(2 * pause)
-		if failure, ok := errors.AsType[*invoke.Failure](err); ok {
-			wait = min(max(wait, failure.RetryAfter), longestPause)
-		}
+		wait = min(max(wait, rand.N(2*pause)), longestPause)
 		pause *= 4
 		// A call that timed out occupied one of the few concurrent runs for a long time,
 		// so Lambda's next delivery retries it.
-		if report.Attempts == attempts || report.Latency >= to.Container.Timeout || f.sleep(ctx, wait) != nil {
+		last := len(report.Attempts)+1 == attempts || attempt.Duration >= to.Container.Timeout
+		if !last {
+			attempt.NextAt = report.At.Add(wait)
+		}
+		report.Attempts = append(report.Attempts, attempt)
+		if last || f.sleep(ctx, wait) != nil {
 			return report
 		}
 	}
+}
+
+// attempt calls the container once. The pause is how long the container wants the caller to
+// wait.
+func (f function) attempt(ctx context.Context, to *resolve.Target, event invoke.Event) (made run.Attempt, pause time.Duration) {
+	made.StartedAt = f.resolver.Now()
+	status, answer, err := to.CallAndKeep(ctx, f.client, event)
+	made.Duration, made.HTTPStatus, made.Answer = f.resolver.Now().Sub(made.StartedAt), status, answer
+	if err == nil {
+		made.Answer = answer.Truncate(run.MaxAnswerOfSuccess)
+		return made, 0
+	}
+	made.Error = err.Error()
+	if failure, ok := errors.AsType[*invoke.Failure](err); ok {
+		made.Reason, pause = failure.Reason, failure.RetryAfter
+	}
+	return made, pause
 }
 
 // newEvent returns the event of an occurrence. It omits the headers that belong to the
@@ -190,26 +209,38 @@ func newEvent(t trigger.Trigger, due trigger.Occurrence) invoke.Event {
 	}
 }
 
+// requestOf returns what the container gets for an event, as a run keeps it.
+func requestOf(t trigger.Trigger, event invoke.Event) *run.Request {
+	headers := map[string]string{}
+	for name, values := range event.Header {
+		headers[name] = strings.Join(values, ", ")
+	}
+	return &run.Request{
+		HTTPMethod: strings.ToUpper(t.Destination.HTTPMethod), HTTPPath: t.Destination.HTTPPath, Headers: headers, Body: string(event.Body),
+	}
+}
+
 // conclude records the outcome of a delivery, and updates the trigger's error_message if
 // the outcome changes it. It returns an error if the container did not accept the
 // occurrence.
-func (f function) conclude(ctx context.Context, log *slog.Logger, to *resolve.Target, due trigger.Occurrence, holder string, report store.Report) error {
+func (f function) conclude(ctx context.Context, log *slog.Logger, to *resolve.Target, its run.Run, holder string, report store.Report) error {
 	var failures []error
-	if report.Message != to.ErrorMessage() {
-		failures = append(failures, to.SetLastError(ctx, f.resolver.Triggers, report.Message))
+	last := report.Last()
+	if last.Error != to.ErrorMessage() {
+		failures = append(failures, to.SetLastError(ctx, f.resolver.Triggers, last.Error))
 	}
-	if report.Outcome == store.Exhausted {
-		failures = append(failures, f.bus.InvocationFailed(ctx, to.Trigger, due.ScheduledTime, report.Message))
+	if report.State == run.Failed {
+		failures = append(failures, f.bus.InvocationFailed(ctx, to.Trigger, its.ScheduledAt, last.Error))
 	}
-	failures = append(failures, f.invocations.Record(ctx, due.TriggerID, due.Minute(), holder, report))
+	failures = append(failures, f.runs.Record(ctx, its, holder, report))
 	if err := errors.Join(failures...); err != nil {
 		// Returning an error would make Lambda call the container again.
-		log.ErrorContext(ctx, "recording the outcome failed", "outcome", report.Outcome, "error", err)
+		log.ErrorContext(ctx, "recording the outcome failed", "state", report.State, "error", err)
 	}
-	log.InfoContext(ctx, "called the container", "outcome", report.Outcome, "attempts", report.Attempts,
-		"latency_ms", report.Latency.Milliseconds(), "message", report.Message)
-	if report.Outcome != store.Delivered {
-		return fmt.Errorf("trigger %s at %s: %s", due.TriggerID, due.Minute(), report.Message)
+	log.InfoContext(ctx, "called the container", "state", report.State, "attempts", len(report.Attempts),
+		"latency_ms", last.Duration.Milliseconds(), "message", last.Error)
+	if report.State != run.Succeeded {
+		return fmt.Errorf("trigger %s at %s: %s", its.TriggerID, its.Event, last.Error)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
@@ -28,11 +30,14 @@ import (
 	"containertriggers/shared/dispatch/resolve"
 	"containertriggers/shared/domain/auth"
 	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 )
 
 // due is a minute at which "* * * * *" and "0 10 * * *" are due.
 var due = time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+
+const retention = 7 * 24 * time.Hour
 
 // testBundle is the function on moto, with a trigger on a container that answers
 // as it is told.
@@ -46,6 +51,7 @@ type testBundle struct {
 	// answers are the statuses to give, the last one again and again.
 	mu      sync.Mutex
 	answers []int
+	body    string
 	clock   time.Time
 }
 
@@ -61,9 +67,9 @@ func setup(t *testing.T, answers ...int) *testBundle {
 			Sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]},
 			Now:        func() time.Time { return b.clock },
 		},
-		invocations: store.Invocations{Client: db, Table: env["INVOCATIONS_TABLE"]},
-		bus:         lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: env["EVENT_BUS"]},
-		client:      invoke.New(invoke.Settings{AllowPrivate: true}),
+		runs:   store.Runs{Client: db, Table: env["RUNS_TABLE"], Retention: retention},
+		bus:    lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: env["EVENT_BUS"]},
+		client: invoke.New(invoke.Settings{AllowPrivate: true}),
 
 		maxDeliveries: 3,
 		stack:         "a-stack",
@@ -76,6 +82,7 @@ func setup(t *testing.T, answers ...int) *testBundle {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		w.WriteHeader(b.answers[0])
+		_, _ = io.WriteString(w, b.body)
 		if len(b.answers) > 1 {
 			b.answers = b.answers[1:]
 		}
@@ -270,10 +277,14 @@ func TestHandle_LeavesACallThatTimedOutToTheNextDelivery(t *testing.T) {
 func TestHandle_TakesOverTheClaimOfACrashedRun(t *testing.T) {
 	t.Parallel()
 	b := setup(t, http.StatusOK)
-	minute := due.Format(time.RFC3339)
-	if _, err := b.invocations.Claim(t.Context(), b.trigger.ID, minute, "crashed", b.clock, b.clock.Add(15*time.Minute)); err != nil {
-		t.Fatal(err)
+	crash := func(b *testBundle) {
+		its := b.fire().Run(b.trigger)
+		its.StartedAt = b.clock
+		if _, err := b.runs.Claim(t.Context(), its, store.Claim{Holder: "crashed", Until: b.clock.Add(15 * time.Minute)}); err != nil {
+			t.Fatal(err)
+		}
 	}
+	crash(b)
 	if err := b.deliver("other"); err != nil {
 		t.Error(err)
 	}
@@ -285,9 +296,7 @@ func TestHandle_TakesOverTheClaimOfACrashedRun(t *testing.T) {
 	b.expectCalls(1)
 
 	again := setup(t, http.StatusOK)
-	if _, err := again.invocations.Claim(t.Context(), again.trigger.ID, minute, "crashed", again.clock, again.clock.Add(15*time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	crash(again)
 	if err := again.deliver("crashed"); err != nil { // Lambda's retry of the run that crashed
 		t.Error(err)
 	}
@@ -348,45 +357,131 @@ func TestHandle_RefusesAnEventThatIsNoOccurrence(t *testing.T) {
 	}
 }
 
-func TestHandle_RecordsTheOutcome(t *testing.T) {
+// recorded returns the run of the occurrence.
+func (b *testBundle) recorded() run.Run {
+	b.t.Helper()
+	found, err := b.runs.Get(b.t.Context(), b.fire().Run(b.trigger).Key)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return found
+}
+
+func TestHandle_RecordsEveryAttempt(t *testing.T) {
 	t.Parallel()
 	b := setup(t, http.StatusTeapot)
-	if err := b.deliver("run"); err == nil {
-		t.Error("a failure is no error")
-	}
-	if got := b.message(); got != "the container answered 418 I'm a teapot" {
-		t.Errorf("got message %q", got)
-	}
-	answer, err := b.invocations.Client.Query(t.Context(), &dynamodb.QueryInput{
-		TableName: &b.invocations.Table, KeyConditionExpression: ptr("trigger_id = :id"),
-		ExpressionAttributeValues: values(b.trigger.ID),
-	})
-	if err != nil || len(answer.Items) != 1 {
-		t.Fatalf("got %v, %v", answer, err)
-	}
-	for name, want := range map[string]string{
-		"outcome": "failed", "attempts": "3", "claims": "1", "message": "the container answered 418 I'm a teapot",
-		"occurrence": "2026-11-23T10:00:00Z", "expires_at": fmt.Sprint(b.clock.Add(7 * 24 * time.Hour).Unix()),
-	} {
-		if got := text(answer.Items[0][name]); got != want {
-			t.Errorf("%s: got %q, want %q", name, got, want)
+	b.body = strings.Repeat("x", run.MaxAnswer+1)
+	const message = "the container answered 418 I'm a teapot"
+	for delivery, want := range []run.State{run.Retrying, run.Retrying, run.Failed} {
+		if err := b.deliver("run"); err == nil {
+			t.Error("a failure is no error")
+		}
+		got := b.recorded()
+		if got.State != want || got.Reason != run.HTTPStatus || got.Message != message || got.Count != attempts*(delivery+1) || len(got.Attempts) != got.Count {
+			t.Errorf("delivery %d: got %+v", delivery+1, got)
+		}
+		if ended := !got.TerminatedAt.IsZero(); ended != (want == run.Failed) {
+			t.Errorf("delivery %d: terminated_at is %v", delivery+1, got.TerminatedAt)
 		}
 	}
+	if got := b.message(); got != message {
+		t.Errorf("got message %q", got)
+	}
+	got := b.recorded()
+	for i, a := range got.Attempts {
+		if a.HTTPStatus != http.StatusTeapot || a.Error != message || len(a.Answer.Body) != run.MaxAnswer || !a.Answer.Truncated {
+			t.Errorf("attempt %d: got %+v", i+1, a)
+		}
+		if last := i%attempts == attempts-1; last != a.NextAt.IsZero() {
+			t.Errorf("attempt %d: the next one is at %v", i+1, a.NextAt)
+		}
+	}
+	if got.Origin != run.Schedule || got.Owner != b.to.Owner || got.ContainerID != b.to.ID || got.EventID != b.trigger.ID+"/2026-11-23T10:00:00Z" || !got.ScheduledAt.Equal(due) {
+		t.Errorf("got %+v", got)
+	}
+	if want := (&run.Request{HTTPMethod: "POST", HTTPPath: "/", Headers: map[string]string{}}); !reflect.DeepEqual(got.Request, want) {
+		t.Errorf("got the request %+v, want %+v", got.Request, want)
+	}
+	if want := b.clock.Add(run.FailedRetention).Truncate(time.Second); !got.ExpiresAt.Equal(want) {
+		t.Errorf("it expires at %v, want %v", got.ExpiresAt, want)
+	}
 }
 
-func ptr[T any](v T) *T { return &v }
-
-func values(id string) map[string]types.AttributeValue {
-	return map[string]types.AttributeValue{":id": &types.AttributeValueMemberS{Value: id}}
+// A success costs two writes, each of one unit (DynamoDB Developer Guide, "Read and write
+// operations": a unit is 1 KB).
+func TestHandle_RecordsASuccessInAKilobyte(t *testing.T) {
+	t.Parallel()
+	b := setup(t, http.StatusOK)
+	b.body = strings.Repeat("ä", run.MaxAnswer)
+	counter := &writeCounter{HTTPClient: mototest.Config(t).HTTPClient}
+	cfg := mototest.Config(t)
+	cfg.HTTPClient = counter
+	b.runs.Client = dynamodb.NewFromConfig(cfg)
+	if err := b.deliver("run"); err != nil {
+		t.Fatal(err)
+	}
+	got := b.recorded()
+	if got.State != run.Succeeded || got.Count != 1 || got.Message != "" || got.Reason != "" || got.Request != nil {
+		t.Errorf("got %+v", got)
+	}
+	if body := got.Attempts[0].Answer.Body; body != strings.Repeat("ä", run.MaxAnswerOfSuccess/2) || !got.Attempts[0].Answer.Truncated {
+		t.Errorf("got the answer %q", body)
+	}
+	if want := b.clock.Add(retention).Truncate(time.Second); !got.ExpiresAt.Equal(want) {
+		t.Errorf("it expires at %v, want %v", got.ExpiresAt, want)
+	}
+	if n := counter.writes.Load(); n != 2 {
+		t.Errorf("%d writes", n)
+	}
+	key := b.fire().Run(b.trigger).Key
+	answer, err := b.runs.Client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: &b.runs.Table, Key: map[string]types.AttributeValue{
+		"trigger_id": &types.AttributeValueMemberS{Value: key.TriggerID}, "event": &types.AttributeValueMemberS{Value: key.Event},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := sizeOf(answer.Item); size == 0 || size > 1024 {
+		t.Errorf("the row has %d bytes", size)
+	}
 }
 
-// text is the value of a string or number attribute.
-func text(value types.AttributeValue) string {
+// writeCounter counts the requests that write to DynamoDB.
+type writeCounter struct {
+	aws.HTTPClient
+	writes atomic.Int64
+}
+
+func (c *writeCounter) Do(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "Item") && !strings.HasSuffix(r.Header.Get("X-Amz-Target"), "GetItem") {
+		c.writes.Add(1)
+	}
+	return c.HTTPClient.Do(r)
+}
+
+// sizeOf returns the size of a map of attributes (Developer Guide, "DynamoDB item sizes and
+// formats"). A number has about a byte for two digits, and counts here as its text.
+func sizeOf(attributes map[string]types.AttributeValue) (size int) {
+	for name, value := range attributes {
+		size += len(name) + sizeOfValue(value)
+	}
+	return size
+}
+
+func sizeOfValue(value types.AttributeValue) int {
 	switch v := value.(type) {
 	case *types.AttributeValueMemberS:
-		return v.Value
+		return len(v.Value)
 	case *types.AttributeValueMemberN:
-		return v.Value
+		return len(v.Value)
+	case *types.AttributeValueMemberM:
+		return 3 + len(v.Value) + sizeOf(v.Value)
+	case *types.AttributeValueMemberL:
+		size := 3
+		for _, element := range v.Value {
+			size += 1 + sizeOfValue(element)
+		}
+		return size
+	default:
+		return 1
 	}
-	return ""
 }

@@ -23,7 +23,8 @@ import (
 type settings struct {
 	TriggersTable    string `env:"TRIGGERS_TABLE,required,notEmpty"`
 	ContainersTable  string `env:"CONTAINERS_TABLE,required,notEmpty"`
-	InvocationsTable string `env:"INVOCATIONS_TABLE,required,notEmpty"`
+	RunsTable        string `env:"RUNS_TABLE,required,notEmpty"`
+	RunRetentionDays int    `env:"RUN_RETENTION_DAYS,required"`
 	KMSKeyID         string `env:"KMS_KEY_ID,required,notEmpty"`
 	EventBus         string `env:"EVENT_BUS,required,notEmpty"`
 	MaxDeliveries    int    `env:"MAX_DELIVERIES,required"`
@@ -44,7 +45,7 @@ func main() {
 			Tokens:     &resolve.Tokens{},
 			Now:        time.Now,
 		},
-		invocations:   store.Invocations{Client: db, Table: s.InvocationsTable},
+		runs:          store.Runs{Client: db, Table: s.RunsTable, Retention: time.Duration(s.RunRetentionDays) * 24 * time.Hour},
 		bus:           lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
 		client:        invoke.New(s.Outside),
 		maxDeliveries: s.MaxDeliveries,

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/aws/aws-lambda-go/events"
 
@@ -19,9 +20,10 @@ import (
 // letters. It sends Invocation Failed for those that dispatch-schedule could not tell of.
 type function struct {
 	triggers    store.Triggers
-	invocations store.Invocations
+	runs        store.Runs
 	bus         lifecycle.Bus
 	deadLetters relay.DeadLetters
+	now         func() time.Time
 }
 
 // handle handles a batch of messages. It returns those that failed, which the queue delivers
@@ -55,13 +57,11 @@ func (f function) giveUp(ctx context.Context, message events.SQSMessage) error {
 	})
 }
 
-// announce sends Invocation Failed and sets the trigger's error_message. It does nothing if
-// dispatch-schedule has done so, or if the trigger is gone.
+// announce marks the occurrence's run as failed, sends Invocation Failed and sets the
+// trigger's error_message. It does nothing if dispatch-schedule has done so, or if the
+// trigger is gone. The run comes last: if anything before it fails, the queue delivers the
+// message again.
 func (f function) announce(ctx context.Context, due trigger.Occurrence, reason string) error {
-	outcome, err := f.invocations.Outcome(ctx, due.TriggerID, due.Minute())
-	if err != nil || outcome == store.Exhausted {
-		return err
-	}
 	t, err := f.triggers.Get(ctx, due.TriggerID)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil
@@ -69,8 +69,18 @@ func (f function) announce(ctx context.Context, due trigger.Occurrence, reason s
 	if err != nil {
 		return err
 	}
+	its := due.Run(t)
+	if found, err := f.runs.Get(ctx, its.Key); err == nil && found.State.Ended() {
+		return nil
+	} else if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	its.TerminatedAt, its.Message = f.now(), reason
 	reason = "the occurrence of " + due.Minute() + " is given up: " + reason
-	return errors.Join(f.triggers.SetLastError(ctx, t.ID, reason), f.bus.InvocationFailed(ctx, t, due.ScheduledTime, reason))
+	if err := errors.Join(f.triggers.SetLastError(ctx, t.ID, reason), f.bus.InvocationFailed(ctx, t, due.ScheduledTime, reason)); err != nil {
+		return err
+	}
+	return f.runs.GiveUp(ctx, its)
 }
 
 // attributes of a message that EventBridge Scheduler sends (User Guide, "Configuring a

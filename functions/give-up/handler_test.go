@@ -19,6 +19,7 @@ import (
 	"containertriggers/shared/aws/lifecycle"
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 	"containertriggers/shared/relay"
 )
@@ -55,7 +56,8 @@ func setup(t *testing.T) *testBundle {
 	b := &testBundle{t: t}
 	b.function = function{
 		triggers:    store.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
-		invocations: store.Invocations{Client: db, Table: env["INVOCATIONS_TABLE"]},
+		runs:        store.Runs{Client: db, Table: env["RUNS_TABLE"], Retention: 7 * 24 * time.Hour},
+		now:         time.Now,
 		bus:         lifecycle.Bus{Client: b, Name: env["EVENT_BUS"]},
 		deadLetters: relay.DeadLetters{Client: b, URL: env["DEAD_LETTERS_URL"]},
 	}
@@ -83,6 +85,16 @@ func setup(t *testing.T) *testBundle {
 func (b *testBundle) occurrence(minute string) string {
 	return fmt.Sprintf(`{"trigger_id":%q,"container_id":%q,"scheduled_time":%q,"schedule":"@daily","timezone":"UTC"}`,
 		b.trigger.ID, b.trigger.ContainerID, minute)
+}
+
+// run is the run of a minute.
+func (b *testBundle) run(minute string) run.Run {
+	b.t.Helper()
+	due, err := trigger.ParseOccurrence([]byte(b.occurrence(minute)))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return due.Run(b.trigger)
 }
 
 // record is Lambda's record of an invocation that it gave up.
@@ -135,10 +147,13 @@ func TestGiveUp_KeepsEveryFormAsOne(t *testing.T) {
 		}, "EventBridge Scheduler could not invoke the service", false},
 	} {
 		if test.told {
-			if _, err := b.invocations.Claim(t.Context(), b.trigger.ID, test.minute, "h", time.Now(), time.Now()); err != nil {
+			its := b.run(test.minute)
+			its.StartedAt = time.Now()
+			if _, err := b.runs.Claim(t.Context(), its, store.Claim{Holder: "h", Until: time.Now()}); err != nil {
 				t.Fatal(err)
 			}
-			if err := b.invocations.Record(t.Context(), b.trigger.ID, test.minute, "h", store.Report{Outcome: store.Exhausted}); err != nil {
+			attempt := run.Attempt{StartedAt: time.Now(), HTTPStatus: 503, Reason: run.HTTPStatus, Error: test.reason}
+			if err := b.runs.Record(t.Context(), its, "h", store.Report{State: run.Failed, Attempts: []run.Attempt{attempt}, At: time.Now()}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -157,6 +172,13 @@ func TestGiveUp_KeepsEveryFormAsOne(t *testing.T) {
 		found, err := b.triggers.Get(t.Context(), b.trigger.ID)
 		if err != nil {
 			t.Fatal(err)
+		}
+		given, err := b.runs.Get(t.Context(), b.run(test.minute).Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if given.State != run.Failed || given.Message != test.reason || (given.Reason == run.NotStarted) == test.told || given.TerminatedAt.IsZero() {
+			t.Errorf("%s: the run is %+v", what, given)
 		}
 		announced := "the occurrence of " + test.minute + " is given up: " + test.reason
 		switch {

@@ -4,6 +4,7 @@ package main
 import (
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -18,7 +19,8 @@ import (
 
 type settings struct {
 	TriggersTable    string `env:"TRIGGERS_TABLE,required,notEmpty"`
-	InvocationsTable string `env:"INVOCATIONS_TABLE,required,notEmpty"`
+	RunsTable        string `env:"RUNS_TABLE,required,notEmpty"`
+	RunRetentionDays int    `env:"RUN_RETENTION_DAYS,required"`
 	EventBus         string `env:"EVENT_BUS,required,notEmpty"`
 	DeadLettersURL   string `env:"DEAD_LETTERS_URL,required,notEmpty"`
 }
@@ -30,8 +32,9 @@ func main() {
 	db := dynamodb.NewFromConfig(cfg)
 	lambda.Start(function{
 		triggers:    store.Triggers{Client: db, Table: s.TriggersTable},
-		invocations: store.Invocations{Client: db, Table: s.InvocationsTable},
+		runs:        store.Runs{Client: db, Table: s.RunsTable, Retention: time.Duration(s.RunRetentionDays) * 24 * time.Hour},
 		bus:         lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
 		deadLetters: relay.DeadLetters{Client: sqs.NewFromConfig(cfg), URL: s.DeadLettersURL},
+		now:         time.Now,
 	}.handle)
 }

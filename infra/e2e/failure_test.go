@@ -194,7 +194,7 @@ func TestSecrets_AppearInNoAnswerLogOrRow(t *testing.T) {
 
 	var stored strings.Builder
 	db := dynamodb.NewFromConfig(b.AWSConfig())
-	for _, table := range []string{"TRIGGERS_TABLE", "CONTAINERS_TABLE", "INVOCATIONS_TABLE"} {
+	for _, table := range []string{"TRIGGERS_TABLE", "CONTAINERS_TABLE", "RUNS_TABLE"} {
 		name := b.Function("dispatch-schedule").Environment[table]
 		page, err := db.Scan(t.Context(), &dynamodb.ScanInput{TableName: &name})
 		if err != nil {

@@ -271,7 +271,7 @@ func TestSampleEvents_ShowAnOperationThatWorks(t *testing.T) {
 		calls <- call{r.Method, r.URL.RequestURI(), r.Header, string(body)}
 	}))
 	t.Cleanup(server.Close)
-	if err := sample.Store(t.Context(), b.AWSEndpoint(), b.Function("reconcile").Environment, server.URL); err != nil {
+	if err := sample.Store(t.Context(), b.AWSEndpoint(), b.Function("reconcile").Environment, b.Function("get-run").Environment["RUNS_TABLE"], server.URL); err != nil {
 		t.Fatal(err)
 	}
 	b.eventually("the sample triggers are ready", func() bool {

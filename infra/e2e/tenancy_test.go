@@ -4,12 +4,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/google/uuid"
 
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/auth"
+	"containertriggers/shared/domain/run"
 )
 
 // TestTenancy_EachCallerSeesAndChangesOnlyItsOwn asks every call of the API with every kind of
@@ -24,10 +26,19 @@ func TestTenancy_EachCallerSeesAndChangesOnlyItsOwn(t *testing.T) {
 	b.containerID = b.createContainer(map[string]any{"namespace_id": namespace, "name": mark, "description": mark, "tags": []string{mark}, "public_endpoint": "http://" + mark + ".test"})
 	trigger := b.createCron(mark, "@daily", "UTC")
 	b.wait(trigger.ID)
+	failed := run.Run{
+		Key: run.Key{TriggerID: trigger.ID, Event: "2026-11-25T00:00:00Z"}, ContainerID: b.containerID, Region: "fr-par",
+		Owner:  auth.Owner{OrganizationID: b.organization, ProjectID: b.organization},
+		Origin: run.Schedule, Message: mark, ScheduledAt: time.Now(), TerminatedAt: time.Now(),
+	}
+	db := dynamodb.NewFromConfig(b.AWSConfig())
+	if err := (store.Runs{Client: db, Table: b.Function("get-run").Environment["RUNS_TABLE"]}).GiveUp(t.Context(), failed); err != nil {
+		t.Fatal(err)
+	}
 
 	other, organization := uuid.NewString(), uuid.NewString()
 	revoked := b.newKey(auth.Principal{OrganizationID: b.organization, PermissionSet: auth.FullAccess}, far())
-	keys := store.Keys{Client: dynamodb.NewFromConfig(b.AWSConfig()), Table: b.Function("get-trigger").Environment["KEYS_TABLE"]}
+	keys := store.Keys{Client: db, Table: b.Function("get-trigger").Environment["KEYS_TABLE"]}
 	if err := keys.Revoke(t.Context(), auth.Hash(revoked)); err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +62,7 @@ func TestTenancy_EachCallerSeesAndChangesOnlyItsOwn(t *testing.T) {
 	}
 	ok := want{200, "", ""}
 	mine := func(id string) want { return want{200, "", id} }
-	none := want{200, "", `:[],"total_count":0`}
+	none, noRuns := want{200, "", `:[],"total_count":0`}, want{200, "", `{"trigger_runs":[],"next_page_token":null}`}
 	daily := want{200, "", `{"description":"at 00:00 every day, UTC","timezone":"UTC","next_runs":[{"scheduled_at":"`}
 	notFound := func(resource, id string) want {
 		return want{404, "not_found", `"resource":"` + resource + `","resource_id":"` + id + `"`}
@@ -67,6 +78,7 @@ func TestTenancy_EachCallerSeesAndChangesOnlyItsOwn(t *testing.T) {
 	createNamespace := `{"name":"` + mark + `","project_id":"` + b.organization + `","organization_id":"` + b.organization + `"}`
 	createInNamespace := `{"name":"` + mark + `","public_endpoint":"http://` + mark + `.test","namespace_id":"` + namespace + `"}`
 	noTrigger, noContainer, noNamespace := notFound("trigger", trigger.ID), notFound("container", b.containerID), notFound("namespace", namespace)
+	noRun := notFound("trigger_run", failed.ID())
 	for _, step := range []struct {
 		name, method, path, body                   string
 		full, readOnly, stranger, readOnlyStranger want
@@ -76,6 +88,11 @@ func TestTenancy_EachCallerSeesAndChangesOnlyItsOwn(t *testing.T) {
 		{"list the triggers of an organization", http.MethodGet, "/triggers?organization_id=" + b.organization + "&project_id=" + b.organization, "", mine(trigger.ID), mine(trigger.ID), none, none},
 		{"get trigger", http.MethodGet, "/triggers/" + trigger.ID, "", ok, ok, noTrigger, noTrigger},
 		{"next runs", http.MethodGet, "/triggers/" + trigger.ID + "/next-runs", "", daily, daily, noTrigger, noTrigger},
+		{"list the runs of a trigger", http.MethodGet, "/trigger-runs?trigger_id=" + trigger.ID, "", mine(failed.ID()), mine(failed.ID()), noRuns, noRuns},
+		{"list failed runs", http.MethodGet, "/trigger-runs", "", mine(failed.ID()), mine(failed.ID()), noRuns, noRuns},
+		{"list the failed runs of a project", http.MethodGet, "/trigger-runs?project_id=" + b.organization, "", mine(failed.ID()), mine(failed.ID()), noRuns, noRuns},
+		{"get run", http.MethodGet, "/trigger-runs/" + failed.ID(), "", ok, ok, noRun, noRun},
+		{"delete run", http.MethodDelete, "/trigger-runs/" + failed.ID(), "", ok, denied("trigger_run"), noRun, noRun},
 		{"preview a schedule", http.MethodPost, "/preview-schedule", `{"schedule":"@daily"}`, daily, daily, daily, daily},
 		{"create trigger", http.MethodPost, "/triggers", createTrigger, ok, denied("trigger"), noContainer, denied("trigger")},
 		{"update trigger", http.MethodPatch, "/triggers/" + trigger.ID, `{"description":"d"}`, ok, denied("trigger"), noTrigger, noTrigger},

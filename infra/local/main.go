@@ -114,6 +114,7 @@ In another terminal:
 
   source %s
   curl -H "X-Auth-Token: $SCW_SECRET_KEY" "$SCW_API_URL/containers/v1/regions/$SCW_DEFAULT_REGION/triggers"
+  curl -H "X-Auth-Token: $SCW_SECRET_KEY" "$SCW_API_URL/containers/v1/regions/$SCW_DEFAULT_REGION/trigger-runs?trigger_id=$TRIGGER_ID"
   aws sqs create-queue --queue-name orders   # events/README.md has a trigger for it
   scw container trigger create container-id=$CONTAINER_ID name=mine cron-config.schedule="*/2 * * * *" cron-config.timezone=Europe/Paris
 

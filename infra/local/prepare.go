@@ -78,7 +78,7 @@ func prepare(ctx context.Context, c *cloud.Cloud, demoURL string) (environment, 
 	if err != nil {
 		return nil, err
 	}
-	_, err = api.create(ctx, "/triggers", map[string]any{
+	demoTrigger, err := api.create(ctx, "/triggers", map[string]any{
 		"name": "every-minute", "container_id": container,
 		"cron_config": map[string]any{"schedule": "* * * * *", "timezone": "UTC", "body": `{"hello":"container"}`},
 	})
@@ -107,6 +107,7 @@ func prepare(ctx context.Context, c *cloud.Cloud, demoURL string) (environment, 
 		"NATS_URL=" + c.NATSURL(),
 		"KEYS_TABLE=" + keys.Table,
 		"CONTAINER_ID=" + container,
+		"TRIGGER_ID=" + demoTrigger,
 	}
 	return append(env, example(c.APIURL(), region, demoURL, c.AWSEndpoint(), aws.ToString(queue.QueueUrl), c.NATSURL())...), nil
 }
@@ -133,7 +134,7 @@ const keepEvery = 5 * time.Second
 // event has deleted them, until ctx ends.
 func keepSamples(ctx context.Context, c *cloud.Cloud, containerURL string) {
 	for {
-		if err := sample.Store(ctx, c.AWSEndpoint(), c.Function("reconcile").Environment, containerURL); err != nil && ctx.Err() == nil {
+		if err := sample.Store(ctx, c.AWSEndpoint(), c.Function("reconcile").Environment, c.Function("get-run").Environment["RUNS_TABLE"], containerURL); err != nil && ctx.Err() == nil {
 			slog.ErrorContext(ctx, "storing what the sample events are about failed", "error", err)
 		}
 		select {

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,6 +27,7 @@ import (
 	"containertriggers/shared/domain/auth"
 	"containertriggers/shared/domain/container"
 	"containertriggers/shared/domain/namespace"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 )
 
@@ -35,6 +37,8 @@ const (
 	organization = "2e9a8f1c-6a53-4f0e-9b7e-0c1d2e3f4a5b"
 	region       = "fr-par"
 	queue        = "sample-orders"
+
+	nightly = "8f5d9521-e950-41e0-b980-b85131050aff" // the cron trigger that is read and updated
 
 	jobs     = "9001700a-da3d-4d72-8ed0-53eb40ec2216" // the container of all triggers
 	obsolete = "5b0c9d55-3f0e-4e0a-9a44-4c1f0e8f7d21" // the one that delete-container deletes
@@ -56,7 +60,7 @@ func containers(url string) map[string]fields {
 // triggers returns the bodies that create the triggers, by their IDs.
 func triggers(endpoint, queueURL string) map[string]fields {
 	return map[string]fields{
-		"8f5d9521-e950-41e0-b980-b85131050aff": {
+		nightly: {
 			"name": "nightly", "container_id": jobs, "destination_config": fields{"http_path": "/jobs"},
 			"cron_config": fields{"schedule": "0 3 * * *", "timezone": "Europe/Paris", "body": `{"job":"nightly"}`},
 		},
@@ -70,10 +74,21 @@ func triggers(endpoint, queueURL string) map[string]fields {
 	}
 }
 
+// runs are the runs of the nightly trigger, by their events: the one that is read, and the one
+// that delete-run deletes. Only a failed run can begin again after it was deleted.
+var runs = map[string]store.Report{
+	"2026-11-24T02:00:00Z": {State: run.Succeeded, Attempts: []run.Attempt{{
+		HTTPStatus: http.StatusOK, Answer: run.Answer{Header: map[string]string{run.ContentType: "text/plain"}, Body: "done"},
+	}}},
+	"2026-11-25T02:00:00Z": {State: run.Failed, Attempts: []run.Attempt{{
+		HTTPStatus: http.StatusServiceUnavailable, Reason: run.HTTPStatus, Error: "the container answered 503 Service Unavailable",
+	}}},
+}
+
 // Store stores the resources that the emulator at the endpoint does not have yet. It uses
-// the tables and the KMS key that the environment of reconcile names. The containers of
-// the triggers are at containerURL.
-func Store(ctx context.Context, endpoint string, environment map[string]string, containerURL string) error {
+// the tables and the KMS key that the environment of reconcile names, and the table of runs.
+// The containers of the triggers are at containerURL.
+func Store(ctx context.Context, endpoint string, environment map[string]string, runsTable, containerURL string) error {
 	cfg := moto.Config(endpoint)
 	db := dynamodb.NewFromConfig(cfg, dynamodb.WithAPIOptions(ownTokens))
 	if err := storeKey(ctx, store.Keys{Client: db, Table: environment["KEYS_TABLE"]}); err != nil {
@@ -119,6 +134,35 @@ func Store(ctx context.Context, endpoint string, environment map[string]string, 
 		}
 		t.Owner = auth.Owner{OrganizationID: organization, ProjectID: organization}
 		if err := triggerRows.Create(ctx, containerRows, t); err != nil {
+			return err
+		}
+	}
+	return storeRuns(ctx, store.Runs{Client: db, Table: runsTable, Retention: 365 * 24 * time.Hour})
+}
+
+func storeRuns(ctx context.Context, rows store.Runs) error {
+	for event, report := range runs {
+		at, err := time.Parse(time.RFC3339, event)
+		if err != nil {
+			return fmt.Errorf("reading the sample run %s: %w", event, err)
+		}
+		due := trigger.Occurrence{TriggerID: nightly, ContainerID: jobs, ScheduledTime: at}
+		its := due.Run(trigger.Trigger{Region: region, Owner: auth.Owner{OrganizationID: organization, ProjectID: organization}})
+		if _, err := rows.Get(ctx, its.Key); !errors.Is(err, store.ErrNotFound) {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		const holder = "sample"
+		its.StartedAt = at.Add(time.Second)
+		if _, err := rows.Claim(ctx, its, store.Claim{Holder: holder, Until: time.Now()}); err != nil {
+			return err
+		}
+		last := &report.Attempts[0]
+		last.StartedAt, last.Duration = its.StartedAt, 412*time.Millisecond
+		report.At = its.StartedAt.Add(last.Duration)
+		if err := rows.Record(ctx, its, holder, report); err != nil {
 			return err
 		}
 	}

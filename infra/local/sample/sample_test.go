@@ -20,7 +20,7 @@ func TestStore_SignsWithCredentialsUnknownToAWS(t *testing.T) {
 		w.WriteHeader(http.StatusForbidden)
 	}))
 	t.Cleanup(aws.Close)
-	if err := Store(t.Context(), aws.URL, map[string]string{"KEYS_TABLE": "keys"}, "http://127.0.0.1:1"); err == nil {
+	if err := Store(t.Context(), aws.URL, map[string]string{"KEYS_TABLE": "keys"}, "runs", "http://127.0.0.1:1"); err == nil {
 		t.Error("the key is stored where the signature is refused")
 	}
 	if len(requests) == 0 {

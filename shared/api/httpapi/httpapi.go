@@ -44,7 +44,8 @@ type Request struct {
 	Region string
 	// Domain is the deployment's domain, for the srn of an answer.
 	Domain string
-	// ID is the resource ID in the path, in lower case. It is empty for a collection.
+	// ID is the resource ID in the path, in the form of [Operation.ID]. It is empty for a
+	// collection.
 	ID    string
 	Query url.Values
 	Body  []byte
@@ -57,8 +58,11 @@ type Operation[T any] struct {
 	// Resource is the contract's name for the kind of resource, such as "trigger". The ID is
 	// the path's parameter with that name and "_id".
 	Resource string
-	Read     func(context.Context, Request) (T, error)
-	Do       func(context.Context, auth.Principal, Request, T) (any, error)
+	// ID returns the canonical form of an ID in the path, or false if it cannot be one. If it
+	// is nil, an ID is a UUID.
+	ID   func(string) (string, bool)
+	Read func(context.Context, Request) (T, error)
+	Do   func(context.Context, auth.Principal, Request, T) (any, error)
 	// NotServed is the answer for a well-formed region that the deployment does not serve. If
 	// it is nil, the operation answers not_found.
 	NotServed any
@@ -114,10 +118,14 @@ func serve[T any](ctx context.Context, authenticator Authenticator, settings Set
 		authenticated <- authentication{caller, err}
 	}()
 
-	request, err := newRequest(event, op.Resource, settings)
+	canonical := op.ID
+	if canonical == nil {
+		canonical = request.CanonicalUUID
+	}
+	asked, err := newRequest(event, op.Resource, canonical, settings)
 	var read T
 	if err == nil && op.Read != nil {
-		read, err = op.Read(ctx, request)
+		read, err = op.Read(ctx, asked)
 	}
 	// An unknown caller learns nothing about the resource or the faults of the request.
 	authentic := <-authenticated
@@ -130,7 +138,7 @@ func serve[T any](ctx context.Context, authenticator Authenticator, settings Set
 	if err != nil {
 		return nil, err
 	}
-	return op.Do(ctx, authentic.caller, request, read)
+	return op.Do(ctx, authentic.caller, asked, read)
 }
 
 // errRegionNotServed marks the error for a well-formed region that is not served.
@@ -138,7 +146,7 @@ var errRegionNotServed = errors.New("the region is not served by this deployment
 
 // newRequest returns the request of an event. The error is an *apierr.Error that the region,
 // the ID, the query or the body causes.
-func newRequest(event events.APIGatewayV2HTTPRequest, resource string, settings Settings) (Request, error) {
+func newRequest(event events.APIGatewayV2HTTPRequest, resource string, canonical func(string) (string, bool), settings Settings) (Request, error) {
 	region := event.PathParameters["region"]
 	if !slices.Contains(settings.Regions, region) {
 		err := error(apierr.NotFound("region", region))
@@ -150,7 +158,7 @@ func newRequest(event events.APIGatewayV2HTTPRequest, resource string, settings 
 	r := Request{Region: region, Domain: settings.DomainOf(event)}
 
 	if id, ok := event.PathParameters[resource+"_id"]; ok {
-		if r.ID, ok = request.CanonicalUUID(id); !ok {
+		if r.ID, ok = canonical(id); !ok {
 			return r, apierr.NotFound(resource, id)
 		}
 	}

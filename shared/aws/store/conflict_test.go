@@ -17,6 +17,7 @@ import (
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/auth"
 	"containertriggers/shared/domain/namespace"
+	"containertriggers/shared/domain/run"
 )
 
 // busy makes the first attempt at each write meet another transaction, and leaves the last key
@@ -150,10 +151,13 @@ func TestStore_RetriesEveryWriteThatMeetsATransaction(t *testing.T) {
 	check("setting a bookmark", store.Bookmarks(claims).Set(ctx, uuid.NewString(), nil))
 	check("setting a position", store.Positions(claims).Set(ctx, tr.ID, store.Position{}))
 	check("deleting a position", store.Positions(claims).Delete(ctx, tr.ID))
-	invocations := store.Invocations{Client: db, Table: mototest.Environment(t, "dispatch-schedule")["INVOCATIONS_TABLE"]}
-	_, err = invocations.Claim(ctx, tr.ID, "2026-01-01T00:00:00Z", "h", now(), later)
-	check("claiming an occurrence", err)
-	check("recording an occurrence", invocations.Record(ctx, tr.ID, "2026-01-01T00:00:00Z", "h", store.Report{Outcome: store.Delivered}))
+	runs := store.Runs{Client: db, Table: mototest.Environment(t, "dispatch-schedule")["RUNS_TABLE"], Retention: time.Hour}
+	its := run.Run{Key: run.Key{TriggerID: tr.ID, Event: "2026-01-01T00:00:00Z"}, StartedAt: now(), TerminatedAt: now()}
+	_, err = runs.Claim(ctx, its, store.Claim{Holder: "h", Until: later})
+	check("claiming an event", err)
+	check("recording a run", runs.Record(ctx, its, "h", store.Report{State: run.Retrying, At: now()}))
+	check("giving up a run", runs.GiveUp(ctx, its))
+	check("deleting a run", runs.Delete(ctx, its.Key))
 	keys := store.Keys{Client: db, Table: mototest.Environment(t, "get-trigger")["KEYS_TABLE"]}
 	key := auth.Key{SecretHash: uuid.NewString(), AccessKey: uuid.NewString()}
 	check("creating a key", keys.Create(ctx, key))

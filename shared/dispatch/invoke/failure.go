@@ -13,12 +13,16 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"containertriggers/shared/domain/run"
 )
 
 // Failure is the error of a call without a 2xx. Its message is for the trigger's owner. It
 // contains no secret and no text of the container.
 type Failure struct {
 	Message string
+	// Reason is the kind of failure. It is empty if the service is the cause.
+	Reason run.Reason
 	// StatusCode is the status code of the answer. It is 0 if there was no answer.
 	StatusCode int
 	// RetryAfter is how long the container wants the caller to wait. It is 0 if the answer
@@ -58,7 +62,7 @@ func refusal(response *http.Response) *Failure {
 		message += ", and only a 2xx is success"
 	}
 	return &Failure{
-		Message: message, StatusCode: response.StatusCode,
+		Message: message, Reason: run.HTTPStatus, StatusCode: response.StatusCode,
 		RetryAfter: retryAfter(response.Header.Get("Retry-After"), time.Now()),
 	}
 }
@@ -87,44 +91,46 @@ func retryAfter(value string, now time.Time) time.Duration {
 // Go's error, which may contain addresses and names that the owner did not write.
 func failureOf(ctx context.Context, err error) *Failure {
 	if timeout, ok := errors.AsType[timeoutError](context.Cause(ctx)); ok {
-		return &Failure{Message: timeout.Error()}
+		return &Failure{Message: timeout.Error(), Reason: run.Timeout}
 	}
 	if over, ok := errors.AsType[DeadlineCause](context.Cause(ctx)); ok {
 		return &Failure{Message: over.Error()}
 	}
-	return &Failure{Message: reason(ctx, err)}
+	kind, message := reason(ctx, err)
+	return &Failure{Message: message, Reason: kind}
 }
 
-// reason returns a message for the owner about a call that ended without an answer.
-func reason(ctx context.Context, err error) string {
+// reason returns the kind of a failure of a call that ended without an answer, and a message
+// about it for the owner.
+func reason(ctx context.Context, err error) (run.Reason, string) {
 	if private, ok := errors.AsType[*PrivateError](err); ok {
-		return "the container's address " + private.Address.String() + " is not public"
+		return run.AddressRefused, "the container's address " + private.Address.String() + " is not public"
 	}
 	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
 		if lookup.IsNotFound {
-			return "the name of the container's endpoint does not resolve"
+			return run.Connection, "the name of the container's endpoint does not resolve"
 		}
-		return "the name of the container's endpoint could not be looked up"
+		return run.Connection, "the name of the container's endpoint could not be looked up"
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return certificate(err)
+		return run.TLS, certificate(err)
 	}
 	var network net.Error
 	switch {
 	case speaksHTTP(err):
-		return "the container does not speak TLS"
+		return run.TLS, "the container does not speak TLS"
 	case ctx.Err() != nil:
-		return "the call was cut off because the function had no time left"
+		return "", "the call was cut off because the function had no time left"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "the container refuses connections"
+		return run.Connection, "the container refuses connections"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "the container closed the connection without an answer"
+		return run.Connection, "the container closed the connection without an answer"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "the container cannot be reached"
+		return run.Connection, "the container cannot be reached"
 	case errors.As(err, &network) && network.Timeout():
-		return "connecting to the container took too long"
+		return run.Connection, "connecting to the container took too long"
 	}
-	return "the container did not give a valid HTTP answer"
+	return run.Connection, "the container did not give a valid HTTP answer"
 }
 
 // speaksHTTP reports whether the server answered a TLS handshake in plain HTTP.

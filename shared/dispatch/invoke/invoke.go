@@ -20,6 +20,7 @@ import (
 
 	"containertriggers/shared/contract/secret"
 	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 )
 
@@ -105,31 +106,63 @@ func New(settings Settings) *Client {
 // Call calls the container for an event. It returns nil after a 2xx, and a *[Failure]
 // otherwise. The answer's status must arrive within the container's timeout.
 func (c *Client) Call(ctx context.Context, route *Route, event Event) error {
+	_, _, err := c.call(ctx, route, event, func(body io.Reader) { _, _ = io.Copy(io.Discard, body) })
+	return err
+}
+
+// CallAndKeep calls the container as Call does. It also returns the status code of the
+// answer, which is 0 if there was none, and the part of the answer that a run keeps. In it
+// the container's token is replaced, because a container may answer what it got.
+func (c *Client) CallAndKeep(ctx context.Context, route *Route, event Event) (status int, kept run.Answer, err error) {
+	status, header, err := c.call(ctx, route, event, func(body io.Reader) {
+		// A token that begins within the part that is kept must be found as a whole.
+		start, _ := io.ReadAll(io.LimitReader(body, int64(run.MaxAnswer+len(route.token))))
+		kept.Body = run.Text(start)
+		if more, _ := io.Copy(io.Discard, body); more > 0 {
+			kept.Truncated = true
+		}
+	})
+	for _, name := range []string{run.ContentType, run.RetryAfter} {
+		if value := header.Get(name); value != "" {
+			if kept.Header == nil {
+				kept.Header = map[string]string{}
+			}
+			kept.Header[name] = run.Cut(route.hideToken(run.Text([]byte(value))), run.MaxAnswerHeader)
+		}
+	}
+	kept.Body = route.hideToken(kept.Body)
+	return status, kept.Truncate(run.MaxAnswer), err
+}
+
+// call calls the container for an event, and lets read read the first maxAnswerBody bytes of
+// the answer's body. It returns the answer's status code and headers, or 0 and nil if there
+// was no answer.
+func (c *Client) call(ctx context.Context, route *Route, event Event, read func(body io.Reader)) (status int, header http.Header, err error) {
 	if route.err != nil {
-		return &Failure{Message: "the container's endpoint is not a valid URL"}
+		return 0, nil, &Failure{Message: "the container's endpoint is not a valid URL"}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, route.timeout, route.timeoutCause)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, route.method, "", bytes.NewReader(event.Body))
 	if err != nil {
-		return &Failure{Message: "the request could not be made"}
+		return 0, nil, &Failure{Message: "the request could not be made"}
 	}
 	request.URL, request.Host = route.url, route.url.Host
 	request.Header = route.headers(ctx, event)
 
 	response, err := c.transport.RoundTrip(request)
 	if err != nil {
-		return failureOf(ctx, err)
+		return 0, nil, failureOf(ctx, err)
 	}
 	defer response.Body.Close()
 	// Only the status counts, even if the body is incomplete or continues beyond the timeout.
 	// Reading the body to its end makes the connection reusable, and lets a container that
 	// streams its answer finish.
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswerBody))
+	read(io.LimitReader(response.Body, maxAnswerBody))
 	if response.StatusCode < 200 || response.StatusCode > 299 {
-		return refusal(response)
+		return response.StatusCode, response.Header, refusal(response)
 	}
-	return nil
+	return response.StatusCode, response.Header, nil
 }
 
 // Route has the parts of a call that are the same for all events of a trigger. A caller
@@ -156,6 +189,14 @@ func NewRoute(t trigger.Trigger, to container.Container, token secret.Text) *Rou
 		r.token = string(token)
 	}
 	return r
+}
+
+// hideToken replaces the container's token in a text.
+func (r *Route) hideToken(text string) string {
+	if r.token == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, r.token, "[token]")
 }
 
 // destination returns the endpoint with the trigger's path and query appended. The path

@@ -9,12 +9,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"containertriggers/shared/contract/secret"
 	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 )
 
@@ -238,11 +242,28 @@ func TestCall_ExplainsFailuresToTheOwner(t *testing.T) {
 			}
 			err := New(Settings{AllowPrivate: test.private}).Call(t.Context(), NewRoute(tr, to, ""), event)
 			failure, ok := errors.AsType[*Failure](err)
-			if !ok || !strings.Contains(failure.Message, test.want) || failure.StatusCode != test.code {
+			if !ok || !strings.Contains(failure.Message, test.want) || failure.StatusCode != test.code || failure.Reason != reasonOf(test.want, test.code) {
 				t.Errorf("got %v", err)
 			}
 		})
 	}
+}
+
+// reasonOf returns the reason of the failures of TestCall_ExplainsFailuresToTheOwner.
+func reasonOf(message string, code int) run.Reason {
+	switch {
+	case code != 0:
+		return run.HTTPStatus
+	case strings.Contains(message, "within"):
+		return run.Timeout
+	case strings.Contains(message, "is not public"):
+		return run.AddressRefused
+	case strings.Contains(message, "TLS"), strings.Contains(message, "certificate"):
+		return run.TLS
+	case strings.Contains(message, "valid URL"):
+		return ""
+	}
+	return run.Connection
 }
 
 func TestCall_StopsReadingAnEndlessAnswer(t *testing.T) {
@@ -334,4 +355,45 @@ func BenchmarkCall(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestCallAndKeep_KeepsTheStartOfTheAnswer(t *testing.T) {
+	t.Parallel()
+	token := uuid.NewString()
+	for what, test := range map[string]struct {
+		status int
+		body   string
+		want   run.Answer
+	}{
+		"a success":                     {200, "done", run.Answer{Body: "done"}},
+		"a failure":                     {503, "busy", run.Answer{Body: "busy"}},
+		"no body":                       {204, "", run.Answer{}},
+		"a body of the limit":           {200, strings.Repeat("x", run.MaxAnswer), run.Answer{Body: strings.Repeat("x", run.MaxAnswer)}},
+		"a longer body":                 {200, strings.Repeat("x", run.MaxAnswer+1), run.Answer{Body: strings.Repeat("x", run.MaxAnswer), Truncated: true}},
+		"a body beyond what is read":    {200, strings.Repeat("x", 100_000), run.Answer{Body: strings.Repeat("x", run.MaxAnswer), Truncated: true}},
+		"no text":                       {200, "a\xffb", run.Answer{Body: "a\uFFFDb"}},
+		"the token":                     {401, "bad token " + token, run.Answer{Body: "bad token [token]"}},
+		"a token across the limit":      {200, strings.Repeat("x", run.MaxAnswer-5) + token, run.Answer{Body: strings.Repeat("x", run.MaxAnswer-5) + "[toke", Truncated: true}},
+		"a character across the limit":  {200, strings.Repeat("x", run.MaxAnswer-1) + "ä", run.Answer{Body: strings.Repeat("x", run.MaxAnswer-1), Truncated: true}},
+		"a token in the content header": {200, "", run.Answer{}},
+	} {
+		content := "text/x-" + what
+		if what == "a token in the content header" {
+			content = token
+		}
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = []string{content}
+			w.Header().Set("Retry-After", strings.Repeat("9", 2*run.MaxAnswerHeader))
+			w.WriteHeader(test.status)
+			_, _ = io.WriteString(w, test.body)
+		}))
+		t.Cleanup(server.Close)
+		tr, to, event := sample(server.URL)
+		to.Privacy = container.Private
+		status, got, err := New(Settings{AllowPrivate: true}).CallAndKeep(t.Context(), NewRoute(tr, to, secret.Text(token)), event)
+		test.want.Header = map[string]string{run.ContentType: strings.ReplaceAll(content, token, "[token]"), run.RetryAfter: strings.Repeat("9", run.MaxAnswerHeader)}
+		if status != test.status || !reflect.DeepEqual(got, test.want) || (err == nil) != (test.status < 300) {
+			t.Errorf("%s: got %d %+v, %v", what, status, got, err)
+		}
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"containertriggers/shared/contract/secret"
 	"containertriggers/shared/dispatch/invoke"
 	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 )
 
@@ -35,6 +36,12 @@ type Target struct {
 // *invoke.Failure otherwise.
 func (t *Target) Call(ctx context.Context, client *invoke.Client, event invoke.Event) error {
 	return client.Call(ctx, t.route, event)
+}
+
+// CallAndKeep calls the container as Call does. It also returns the status code of the answer,
+// which is 0 if there was none, and the part of the answer that a run keeps.
+func (t *Target) CallAndKeep(ctx context.Context, client *invoke.Client, event invoke.Event) (int, run.Answer, error) {
+	return client.CallAndKeep(ctx, t.route, event)
 }
 
 // Fresh reports whether the target may still be used.

@@ -8,6 +8,7 @@ import (
 
 	"containertriggers/shared/contract/request"
 	"containertriggers/shared/domain/cron"
+	"containertriggers/shared/domain/run"
 )
 
 // Occurrence is one firing of a cron trigger's schedule.
@@ -56,6 +57,15 @@ func (o Occurrence) Minute() string {
 
 // EventID returns the ID of the event that the container receives for the occurrence.
 func (o Occurrence) EventID() string { return o.TriggerID + "/" + o.Minute() }
+
+// Run returns the run of the occurrence for its trigger. It has not begun.
+func (o Occurrence) Run(t Trigger) run.Run {
+	return run.Run{
+		Key:         run.Key{TriggerID: o.TriggerID, Event: o.Minute()},
+		ContainerID: o.ContainerID, Region: t.Region, Owner: t.Owner,
+		Origin: run.Schedule, EventID: o.EventID(), ScheduledAt: o.ScheduledTime,
+	}
+}
 
 // Current reports whether the occurrence comes from the trigger's present settings. Two
 // notations of one schedule are the same setting.

@@ -1,0 +1,301 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/google/uuid"
+
+	"containertriggers/infra/local/moto/mototest"
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/contract/apierr"
+	"containertriggers/shared/domain/auth"
+	"containertriggers/shared/domain/run"
+)
+
+// hour is the time of an event of the tests.
+func hour(n int) time.Time { return time.Date(2026, 11, 25, n, 0, 0, 0, time.UTC) }
+
+// runBundle is the table of runs, and an owner of its own.
+type runBundle struct {
+	store.Runs
+	t     *testing.T
+	owner auth.Owner
+}
+
+func setupRuns(t *testing.T) *runBundle {
+	t.Helper()
+	db := dynamodb.NewFromConfig(mototest.Config(t))
+	return &runBundle{
+		store.Runs{Client: db, Table: mototest.Environment(t, "dispatch-schedule")["RUNS_TABLE"], Retention: 7 * 24 * time.Hour},
+		t, auth.Owner{OrganizationID: uuid.NewString(), ProjectID: uuid.NewString()},
+	}
+}
+
+// next is the run of an hour's event. It begins a second later.
+func (b *runBundle) next(triggerID string, n int) run.Run {
+	return run.Run{
+		Key: run.Key{TriggerID: triggerID, Event: hour(n).Format(time.RFC3339)}, ContainerID: uuid.NewString(), Region: "fr-par",
+		Owner: b.owner, Origin: run.Schedule, EventID: triggerID + "/" + hour(n).Format(time.RFC3339),
+		ScheduledAt: hour(n), StartedAt: hour(n).Add(time.Second),
+	}
+}
+
+// made makes a run that ends in a state after one attempt.
+func (b *runBundle) made(triggerID string, n int, state run.State) run.Run {
+	b.t.Helper()
+	its := b.next(triggerID, n)
+	if _, err := b.Claim(b.t.Context(), its, store.Claim{Holder: "h", Until: hour(n + 1)}); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.Record(b.t.Context(), its, "h", reportOf(its, state)); err != nil {
+		b.t.Fatal(err)
+	}
+	return its
+}
+
+func reportOf(its run.Run, state run.State) store.Report {
+	attempt := run.Attempt{StartedAt: its.StartedAt, Duration: time.Second, HTTPStatus: 200}
+	if state != run.Succeeded {
+		attempt.HTTPStatus, attempt.Reason, attempt.Error = 503, run.HTTPStatus, "the container answered 503"
+	}
+	return store.Report{State: state, Attempts: []run.Attempt{attempt}, Request: &run.Request{HTTPMethod: "POST", Headers: map[string]string{}}, At: its.StartedAt.Add(time.Second)}
+}
+
+func TestRuns_OneOfManyClaimsWins(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	its, won := b.next(uuid.NewString(), 8), atomic.Int64{}
+	var group sync.WaitGroup
+	for i := range 20 {
+		group.Go(func() {
+			_, err := b.Claim(t.Context(), its, store.Claim{Holder: fmt.Sprint(i), Until: hour(9)})
+			if err == nil {
+				won.Add(1)
+			} else if !errors.Is(err, store.ErrClaimed) {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d claims won", won.Load())
+	}
+}
+
+// The table holds who may claim an event next, after each state of its run.
+func TestRuns_AreClaimedAsTheirStateAllows(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	for _, test := range []struct {
+		state       run.State
+		holder      string
+		afterLock   bool
+		mayBeginNow bool
+	}{
+		{run.Running, "h", false, true}, {run.Running, "other", false, false}, {run.Running, "other", true, true},
+		{run.Retrying, "h", false, true}, {run.Retrying, "other", false, false}, {run.Retrying, "other", true, true},
+		{run.Succeeded, "h", true, false}, {run.Succeeded, "other", true, false},
+		{run.Failed, "other", false, true},
+	} {
+		its := b.next(uuid.NewString(), 8)
+		if test.state == run.Running {
+			if _, err := b.Claim(t.Context(), its, store.Claim{Holder: "h", Until: hour(9)}); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			its = b.made(its.TriggerID, 8, test.state)
+		}
+		if test.afterLock {
+			its.StartedAt = hour(10)
+		}
+		claims, err := b.Claim(t.Context(), its, store.Claim{Holder: test.holder, Until: hour(11)})
+		if test.mayBeginNow && (err != nil || claims != 2) || !test.mayBeginNow && !errors.Is(err, store.ErrClaimed) {
+			t.Errorf("%+v: got %d claims, %v", test, claims, err)
+		}
+	}
+}
+
+func TestRuns_ForgetTheFailureOfARunThatBeginsAgain(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	its := b.made(uuid.NewString(), 8, run.Failed)
+	if failed, _, err := b.List(t.Context(), b.failures()); err != nil || len(failed) != 1 {
+		t.Fatalf("got %v, %v", failed, err)
+	}
+	if _, err := b.Claim(t.Context(), its, store.Claim{Holder: "operator", Until: hour(9)}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := b.Get(t.Context(), its.Key)
+	if err != nil || got.State != run.Running || got.Reason != "" || got.Message != "" || !got.TerminatedAt.IsZero() || got.Count != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	// The delivery that lost its claim must not overwrite the state.
+	if err := b.Record(t.Context(), its, "h", reportOf(its, run.Failed)); err != nil {
+		t.Error(err)
+	}
+	if err := b.Record(t.Context(), its, "operator", reportOf(its, run.Succeeded)); err != nil {
+		t.Error(err)
+	}
+	got, err = b.Get(t.Context(), its.Key)
+	if err != nil || got.State != run.Succeeded || got.Count != 2 || len(got.Attempts) != 2 || got.Attempts[0].HTTPStatus != 503 || got.Attempts[1].HTTPStatus != 200 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if failed, _, err := b.List(t.Context(), b.failures()); err != nil || len(failed) != 0 {
+		t.Errorf("got %v, %v", failed, err)
+	}
+}
+
+func TestGiveUp_LeavesARunThatHasEnded(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	for _, state := range []run.State{"", run.Retrying, run.Succeeded, run.Failed} {
+		its := b.next(uuid.NewString(), 8)
+		if state != "" {
+			its = b.made(its.TriggerID, 8, state)
+		}
+		before, _ := b.Get(t.Context(), its.Key) // none, if the state is ""
+		its.Message, its.TerminatedAt = "given up", hour(14)
+		if err := b.GiveUp(t.Context(), its); err != nil {
+			t.Fatal(err)
+		}
+		got, err := b.Get(t.Context(), its.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if state.Ended() {
+			if got.State != state || got.Message != before.Message || !got.TerminatedAt.Equal(before.TerminatedAt) {
+				t.Errorf("%s: became %+v", state, got)
+			}
+			continue
+		}
+		reason := run.HTTPStatus
+		if state == "" {
+			reason = run.NotStarted
+		}
+		if got.State != run.Failed || got.Reason != reason || got.Message != "given up" || !got.TerminatedAt.Equal(hour(14)) ||
+			!got.ExpiresAt.Equal(hour(14).Add(run.FailedRetention)) || got.EventID != its.EventID || got.Owner != b.owner {
+			t.Errorf("%s: got %+v", state, got)
+		}
+	}
+}
+
+func (b *runBundle) failures() run.Query {
+	return run.Query{Region: "fr-par", OrganizationID: b.owner.OrganizationID, States: []run.State{run.Failed}, PageSize: 20}
+}
+
+// pages returns the hours of the runs on each page of a list.
+func (b *runBundle) pages(q run.Query) (pages []string) {
+	b.t.Helper()
+	for {
+		found, next, err := b.List(b.t.Context(), q)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		var hours []string
+		for _, one := range found {
+			hours = append(hours, fmt.Sprint(one.ScheduledAt.Hour()))
+		}
+		pages = append(pages, strings.Join(hours, " "))
+		if next == nil {
+			return pages
+		}
+		q.Position = *next
+	}
+}
+
+func TestList_HasTheRunsOfATriggerNewestFirst(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	triggerID := uuid.NewString()
+	for n, state := range []run.State{run.Succeeded, run.Failed, run.Succeeded, run.Retrying, run.Failed} {
+		b.made(triggerID, n, state)
+	}
+	b.made(uuid.NewString(), 6, run.Failed)
+	deleted := b.made(triggerID, 5, run.Failed)
+	if err := b.Delete(t.Context(), deleted.Key); err != nil {
+		t.Fatal(err)
+	}
+	query := run.Query{Region: "fr-par", OrganizationID: b.owner.OrganizationID, TriggerID: triggerID, PageSize: 20}
+	for what, test := range map[string]struct {
+		change func(*run.Query)
+		want   []string
+	}{
+		"all":                    {func(*run.Query) {}, []string{"4 3 2 1 0"}},
+		"pages":                  {func(q *run.Query) { q.PageSize = 2 }, []string{"4 3", "2 1", "0"}},
+		"failed":                 {func(q *run.Query) { q.States, q.PageSize = []run.State{run.Failed}, 1 }, []string{"4", "1", ""}},
+		"from an hour":           {func(q *run.Query) { q.After = hour(3) }, []string{"4 3"}},
+		"from after an hour":     {func(q *run.Query) { q.After = hour(3).Add(time.Millisecond) }, []string{"4"}},
+		"before an hour":         {func(q *run.Query) { q.Before = hour(2) }, []string{"1 0"}},
+		"before after an hour":   {func(q *run.Query) { q.Before = hour(2).Add(time.Millisecond) }, []string{"2 1 0"}},
+		"an empty time":          {func(q *run.Query) { q.After, q.Before = hour(2), hour(2) }, []string{""}},
+		"within a second":        {func(q *run.Query) { q.After, q.Before = hour(2).Add(1), hour(2).Add(2) }, []string{""}},
+		"of the project":         {func(q *run.Query) { q.ProjectIDs = []string{b.owner.ProjectID} }, []string{"4 3 2 1 0"}},
+		"of another project":     {func(q *run.Query) { q.ProjectIDs, q.PageSize = []string{uuid.NewString()}, 1 }, []string{""}},
+		"of another owner":       {func(q *run.Query) { q.OrganizationID, q.PageSize = uuid.NewString(), 1 }, []string{""}},
+		"of another region":      {func(q *run.Query) { q.Region, q.PageSize = "nl-ams", 1 }, []string{""}},
+		"of another container":   {func(q *run.Query) { q.ContainerID = uuid.NewString() }, []string{""}},
+		"all failures":           {func(q *run.Query) { *q = b.failures() }, []string{"6 4 1"}},
+		"pages of failures":      {func(q *run.Query) { *q = b.failures(); q.PageSize = 2 }, []string{"6 4", "1"}},
+		"failures of a time":     {func(q *run.Query) { *q = b.failures(); q.After, q.Before = hour(2), hour(6) }, []string{"4"}},
+		"failures of an owner":   {func(q *run.Query) { *q = b.failures(); q.OrganizationID = uuid.NewString() }, []string{""}},
+		"failures of no project": {func(q *run.Query) { *q = b.failures(); q.ProjectIDs = []string{uuid.NewString()} }, []string{""}},
+	} {
+		q := query
+		test.change(&q)
+		if got := b.pages(q); !slices.Equal(got, test.want) && !slices.Equal(append(got, ""), test.want) {
+			t.Errorf("%s: got %q, want %q", what, got, test.want)
+		}
+	}
+}
+
+// The caller chooses the position of a page. It must not lead to the runs of others.
+func TestList_ReadsNothingOfOthersAfterAnyPosition(t *testing.T) {
+	t.Parallel()
+	b, other := setupRuns(t), setupRuns(t)
+	foreign := other.made(uuid.NewString(), 8, run.Failed)
+	other.made(foreign.TriggerID, 7, run.Failed)
+	mine := b.made(uuid.NewString(), 7, run.Failed)
+	q := b.failures()
+	q.Position = foreign.Key
+	if found, _, err := b.List(t.Context(), q); err != nil || len(found) != 1 || found[0].Key != mine.Key {
+		t.Errorf("got %v, %v", found, err)
+	}
+	q.TriggerID, q.Position = foreign.TriggerID, foreign.Key
+	if found, next, err := b.List(t.Context(), q); err != nil || len(found) > 0 || next != nil {
+		t.Errorf("got %v, %v, %v", found, next, err)
+	}
+}
+
+func TestDelete_KeepsTheClaimOfTheEvent(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	its := b.made(uuid.NewString(), 8, run.Succeeded)
+	if err := b.Delete(t.Context(), its.Key); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Get(t.Context(), its.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	if err := b.Delete(t.Context(), its.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the second deletion: got %v", err)
+	}
+	its.StartedAt = hour(20)
+	if _, err := b.Claim(t.Context(), its, store.Claim{Holder: "h", Until: hour(21)}); !errors.Is(err, store.ErrClaimed) {
+		t.Errorf("the event is delivered again: %v", err)
+	}
+	running := b.next(uuid.NewString(), 8)
+	if _, err := b.Claim(t.Context(), running, store.Claim{Holder: "h", Until: hour(9)}); err != nil {
+		t.Fatal(err)
+	}
+	if told := apierr.From(b.Delete(t.Context(), running.Key)); told.Type != apierr.TypeTransientState {
+		t.Errorf("a running run: got %v", told)
+	}
+}
