@@ -190,12 +190,12 @@ func (s *natsSource) countDroppedLocked() {
 	if s.sub == nil {
 		return
 	}
-	now, err := s.sub.Dropped() // since the subscription began
-	if err != nil {
-		return
+	more := s.core.refused.Swap(0)
+	if now, err := s.sub.Dropped(); err == nil { // since the subscription began; it fails if the subscription has ended
+		more += int64(now - s.counted)
+		s.counted = now
 	}
-	more := int64(now-s.counted) + s.core.refused.Swap(0)
-	if s.counted = now; more == 0 {
+	if more == 0 {
 		return
 	}
 	total := s.addDropped(more)
@@ -264,11 +264,10 @@ func (s *natsSource) close(cleanup bool) {
 	if s.conn == nil {
 		return
 	}
-	s.countDropped()
 	s.subMu.Lock()
 	defer s.subMu.Unlock()
 	if s.sub != nil {
-		if err := s.sub.Drain(); err != nil {
+		if err := s.drain(); err != nil {
 			s.closed = nil
 		}
 	}
@@ -287,6 +286,25 @@ func (s *natsSource) close(cleanup bool) {
 		}
 	}
 	s.conn.Close()
+}
+
+// drain ends the subscription to core NATS. The client hands out the messages that it has
+// received. It counts those that it drops until the server sends no more: the client forgets
+// their number when it has handed out the last message.
+func (s *natsSource) drain() error {
+	s.flushAndCount()
+	err := s.sub.Drain()
+	s.flushAndCount()
+	return err
+}
+
+// flushAndCount waits until the client has received what the server has sent, and counts the
+// messages that the client has dropped.
+func (s *natsSource) flushAndCount() {
+	if s.conn.IsConnected() {
+		_ = s.conn.FlushTimeout(s.timing.RequestTimeout) // if the server does not answer, there is nothing to wait for
+	}
+	s.countDroppedLocked()
 }
 
 // waitHandedOut waits until done is closed. When the run's time is over, calls fail at

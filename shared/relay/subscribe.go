@@ -136,8 +136,7 @@ func (s *natsSource) toStream(ctx context.Context, js jetstream.JetStream, found
 	s.receivers.Go(func() { s.fetchLoop(next) })
 	if s.sub != nil {
 		s.log.InfoContext(ctx, "switched from core NATS to a stream", "stream", found.Config.Name)
-		s.countDroppedLocked()
-		if err := s.sub.Drain(); err != nil {
+		if err := s.drain(); err != nil {
 			s.log.WarnContext(ctx, "draining the core NATS subscription failed", "error", err)
 		}
 		s.core.end()
