@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
@@ -22,9 +20,6 @@ import (
 	"containertriggers/shared/domain/trigger"
 	"containertriggers/shared/platform/metric"
 )
-
-// eventType is the CloudEvents type of a cron trigger's events.
-const eventType = "containertriggers.cron"
 
 const (
 	// attempts is the number of calls in one delivery. If all fail, Lambda delivers the
@@ -147,18 +142,20 @@ func (f function) refuse(ctx context.Context, log *slog.Logger, to *resolve.Targ
 // deliver calls the container until it accepts the occurrence, until the attempts are
 // used up, or until the run has no time for another attempt.
 func (f function) deliver(ctx context.Context, to *resolve.Target, due trigger.Occurrence) store.Report {
-	event := newEvent(to.Trigger, due)
+	request := invoke.Sendable(to.Trigger.Request())
+	event := invoke.NewEvent(due.Run(to.Trigger), request, trigger.SourceCron)
 	if deadline, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-recordTime))
 		defer cancel()
 	}
-	report := store.Report{State: run.Retrying, Request: requestOf(to.Trigger, event)}
+	report := store.Report{State: run.Retrying, Request: &request}
 	pause := firstPause
 	for {
-		attempt, wait := f.attempt(ctx, to, event)
+		attempt, wait := to.Attempt(ctx, f.client, event, f.resolver.Now)
 		report.At = attempt.StartedAt.Add(attempt.Duration)
 		if attempt.Error == "" {
+			attempt.Answer = attempt.Answer.Truncate(run.MaxAnswerOfSuccess)
 			report.State, report.Attempts = run.Succeeded, append(report.Attempts, attempt)
 			return report
 		}
@@ -174,49 +171,6 @@ func (f function) deliver(ctx context.Context, to *resolve.Target, due trigger.O
 		if last || f.sleep(ctx, wait) != nil {
 			return report
 		}
-	}
-}
-
-// attempt calls the container once. The pause is how long the container wants the caller to
-// wait.
-func (f function) attempt(ctx context.Context, to *resolve.Target, event invoke.Event) (made run.Attempt, pause time.Duration) {
-	made.StartedAt = f.resolver.Now()
-	status, answer, err := to.CallAndKeep(ctx, f.client, event)
-	made.Duration, made.HTTPStatus, made.Answer = f.resolver.Now().Sub(made.StartedAt), status, answer
-	if err == nil {
-		made.Answer = answer.Truncate(run.MaxAnswerOfSuccess)
-		return made, 0
-	}
-	made.Error = err.Error()
-	if failure, ok := errors.AsType[*invoke.Failure](err); ok {
-		made.Reason, pause = failure.Reason, failure.RetryAfter
-	}
-	return made, pause
-}
-
-// newEvent returns the event of an occurrence. It omits the headers that belong to the
-// connection.
-func newEvent(t trigger.Trigger, due trigger.Occurrence) invoke.Event {
-	header := http.Header{}
-	for name, value := range t.Cron.Headers {
-		if !invoke.OfConnection(name) {
-			header.Add(name, value)
-		}
-	}
-	return invoke.Event{
-		ID: due.EventID(), Type: eventType, Time: due.ScheduledTime,
-		Header: header, Body: []byte(t.Cron.Body),
-	}
-}
-
-// requestOf returns what the container gets for an event, as a run keeps it.
-func requestOf(t trigger.Trigger, event invoke.Event) *run.Request {
-	headers := map[string]string{}
-	for name, values := range event.Header {
-		headers[name] = strings.Join(values, ", ")
-	}
-	return &run.Request{
-		HTTPMethod: strings.ToUpper(t.Destination.HTTPMethod), HTTPPath: t.Destination.HTTPPath, Headers: headers, Body: string(event.Body),
 	}
 }
 

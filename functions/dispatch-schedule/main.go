@@ -45,7 +45,7 @@ func main() {
 			Tokens:     &resolve.Tokens{},
 			Now:        time.Now,
 		},
-		runs:          store.Runs{Client: db, Table: s.RunsTable, Retention: time.Duration(s.RunRetentionDays) * 24 * time.Hour},
+		runs:          store.Runs{Client: db, Table: s.RunsTable, Retention: store.Days(s.RunRetentionDays)},
 		bus:           lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
 		client:        invoke.New(s.Outside),
 		maxDeliveries: s.MaxDeliveries,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"containertriggers/shared/aws/lifecycle"
 	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 	"containertriggers/shared/relay"
 )
@@ -41,20 +43,43 @@ func (f function) handle(ctx context.Context, batch events.SQSEvent) (events.SQS
 
 // giveUp keeps the occurrence of a message as a dead letter.
 func (f function) giveUp(ctx context.Context, message events.SQSMessage) error {
-	input, reason := read(message)
+	input, why := read(message)
+	var started run.StartEvent
+	if json.Unmarshal(input, &started) == nil && started.RunID != "" {
+		return f.giveUpRun(ctx, started, why)
+	}
 	due, err := trigger.ParseOccurrence(input)
 	if err != nil {
 		return f.deadLetters.Put(ctx, relay.DeadLetter{
-			Reason: reason + " (" + err.Error() + ")", Payload: []byte(message.Body), PayloadBytes: len(message.Body),
+			Reason: why.reason + " (" + err.Error() + ")", Payload: []byte(message.Body), PayloadBytes: len(message.Body),
 		})
 	}
-	if err := f.announce(ctx, due, reason); err != nil {
+	if err := f.announce(ctx, due, why.told); err != nil {
 		return err
 	}
-	slog.WarnContext(ctx, "an occurrence is given up", "trigger_id", due.TriggerID, "occurrence", due.Minute(), "reason", reason)
+	slog.WarnContext(ctx, "an occurrence is given up", "trigger_id", due.TriggerID, "occurrence", due.Minute(), "reason", why.reason)
 	return f.deadLetters.Put(ctx, relay.DeadLetter{
-		TriggerID: due.TriggerID, Reason: reason, ID: due.EventID(), Time: due.ScheduledTime, Occurrence: input,
+		TriggerID: due.TriggerID, Reason: why.reason, ID: due.EventID(), Time: due.ScheduledTime, Occurrence: input,
 	})
+}
+
+// giveUpRun marks a run as failed that a caller asked for and dispatch-run did not end. The
+// run itself is the dead letter: it keeps its request and can be replayed.
+func (f function) giveUpRun(ctx context.Context, started run.StartEvent, why cause) error {
+	key, ok := run.ParseID(started.RunID)
+	if !ok {
+		return fmt.Errorf("giving up a run: %q is not the ID of a run", started.RunID)
+	}
+	its, err := f.runs.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	slog.WarnContext(ctx, "a run is given up", "trigger_id", its.TriggerID, "run_id", started.RunID, "reason", why.reason)
+	its.TerminatedAt, its.Message = f.now(), why.told
+	return f.runs.GiveUp(ctx, its)
 }
 
 // announce marks the occurrence's run as failed, sends Invocation Failed and sets the
@@ -90,10 +115,14 @@ const (
 	errorMessage = "ERROR_MESSAGE"
 )
 
-// read returns the input of dispatch-schedule in a message, and why it was given up. Lambda
+// cause says why an event was given up: told to the owner of the trigger, and reason to the
+// operator. What the service itself failed on is none of the owner's business.
+type cause struct{ told, reason string }
+
+// read returns the input of the function in a message, and why it was given up. Lambda
 // sends a record of the invocation (Developer Guide, "Capturing records of Lambda asynchronous
 // invocations"). Scheduler sends the input, with the reason in attributes.
-func read(message events.SQSMessage) (input json.RawMessage, reason string) {
+func read(message events.SQSMessage) (input json.RawMessage, why cause) {
 	var record struct {
 		RequestContext  struct{ Condition string }
 		RequestPayload  json.RawMessage
@@ -101,15 +130,18 @@ func read(message events.SQSMessage) (input json.RawMessage, reason string) {
 	}
 	if json.Unmarshal([]byte(message.Body), &record) == nil && record.RequestContext.Condition != "" {
 		if record.RequestContext.Condition == "EventAgeExceeded" {
-			return record.RequestPayload, "it waited too long for a free run of the service"
+			const waited = "it waited too long for a free run of the service"
+			return record.RequestPayload, cause{waited, waited}
 		}
-		return record.RequestPayload, cmp.Or(record.ResponsePayload.ErrorMessage, "the service failed")
+		const failed = "the service failed"
+		return record.RequestPayload, cause{failed, cmp.Or(record.ResponsePayload.ErrorMessage, failed)}
 	}
-	reason = "EventBridge Scheduler could not invoke the service"
+	why.told = "EventBridge Scheduler could not invoke the service"
+	why.reason = why.told
 	for _, name := range []string{errorCode, errorMessage} {
 		if value := message.MessageAttributes[name].StringValue; value != nil {
-			reason += ": " + *value
+			why.reason += ": " + *value
 		}
 	}
-	return json.RawMessage(message.Body), reason
+	return json.RawMessage(message.Body), why
 }

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -126,25 +128,26 @@ func TestGiveUp_KeepsEveryFormAsOne(t *testing.T) {
 		minute  string
 		message func(input string) events.SQSMessage
 		reason  string
-		told    bool // dispatch-schedule sent Invocation Failed
+		owner   string // what the owner is told instead of the reason
+		told    bool   // dispatch-schedule sent Invocation Failed
 	}{
 		"all deliveries failed": {"2026-11-23T10:00:00Z", func(input string) events.SQSMessage {
 			return record(input, "RetriesExhausted", "the container answered 503")
-		}, "the container answered 503", true},
+		}, "the container answered 503", "", true},
 		"the function died": {"2026-11-23T10:01:00Z", func(input string) events.SQSMessage {
 			return record(input, "RetriesExhausted", "RequestId: r Error: Runtime exited")
-		}, "RequestId: r Error: Runtime exited", false},
+		}, "RequestId: r Error: Runtime exited", "the service failed", false},
 		"too old": {"2026-11-23T10:02:00Z", func(input string) events.SQSMessage {
 			return record(input, "EventAgeExceeded", "")
-		}, "it waited too long for a free run of the service", false},
+		}, "it waited too long for a free run of the service", "", false},
 		"by Scheduler": {"2026-11-23T10:03:00Z", func(input string) events.SQSMessage {
 			return events.SQSMessage{Body: input, MessageAttributes: map[string]events.SQSMessageAttribute{
 				errorCode: text("AccessDeniedException"), errorMessage: text("not authorized"),
 			}}
-		}, "EventBridge Scheduler could not invoke the service: AccessDeniedException: not authorized", false},
+		}, "EventBridge Scheduler could not invoke the service: AccessDeniedException: not authorized", "EventBridge Scheduler could not invoke the service", false},
 		"by Scheduler without a reason": {"2026-11-23T10:04:00Z", func(input string) events.SQSMessage {
 			return events.SQSMessage{Body: input}
-		}, "EventBridge Scheduler could not invoke the service", false},
+		}, "EventBridge Scheduler could not invoke the service", "", false},
 	} {
 		if test.told {
 			its := b.run(test.minute)
@@ -177,10 +180,10 @@ func TestGiveUp_KeepsEveryFormAsOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if given.State != run.Failed || given.Message != test.reason || (given.Reason == run.NotStarted) == test.told || given.TerminatedAt.IsZero() {
+		if given.State != run.Failed || given.Message != cmp.Or(test.owner, test.reason) || (given.Reason == run.NotStarted) == test.told || given.TerminatedAt.IsZero() {
 			t.Errorf("%s: the run is %+v", what, given)
 		}
-		announced := "the occurrence of " + test.minute + " is given up: " + test.reason
+		announced := "the occurrence of " + test.minute + " is given up: " + cmp.Or(test.owner, test.reason)
 		switch {
 		case test.told:
 			if len(b.events) > 0 {
@@ -191,6 +194,29 @@ func TestGiveUp_KeepsEveryFormAsOne(t *testing.T) {
 		case found.ErrorMessage != announced:
 			t.Errorf("%s: the trigger says %q", what, found.ErrorMessage)
 		}
+	}
+}
+
+func TestGiveUp_MarksARunThatACallerAskedFor(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	its, _, err := b.trigger.NewRun([]byte(`{}`), uuid.NewString(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.runs.Enqueue(t.Context(), its, time.Now(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	input := fmt.Sprintf(`{"run_id":%q}`, its.ID())
+	if failed := b.give(record(input, "EventAgeExceeded", "")); failed > 0 || len(b.letters) > 0 || len(b.events) > 0 {
+		t.Errorf("%d failed, %v, %v", failed, b.letters, b.events)
+	}
+	got, err := b.runs.Get(t.Context(), its.Key)
+	if err != nil || got.State != run.Failed || got.Reason != run.NotStarted || got.Message != "it waited too long for a free run of the service" || !reflect.DeepEqual(got.Request, its.Request) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if failed := b.give(record(strings.ReplaceAll(input, its.ID(), "x"), "EventAgeExceeded", "")); failed != 1 {
+		t.Error("an event that is not kept leaves the queue")
 	}
 }
 

@@ -32,7 +32,7 @@ func main() {
 	db := dynamodb.NewFromConfig(cfg)
 	lambda.Start(function{
 		triggers:    store.Triggers{Client: db, Table: s.TriggersTable},
-		runs:        store.Runs{Client: db, Table: s.RunsTable, Retention: time.Duration(s.RunRetentionDays) * 24 * time.Hour},
+		runs:        store.Runs{Client: db, Table: s.RunsTable, Retention: store.Days(s.RunRetentionDays)},
 		bus:         lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
 		deadLetters: relay.DeadLetters{Client: sqs.NewFromConfig(cfg), URL: s.DeadLettersURL},
 		now:         time.Now,

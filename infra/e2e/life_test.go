@@ -293,7 +293,7 @@ func TestSampleEvents_ShowAnOperationThatWorks(t *testing.T) {
 		c := <-calls
 		got[c.uri] = c.body
 	}
-	if got["/jobs"] != `{"job":"nightly"}` || got["/orders"] != `{"order":1}` {
+	if got["/jobs"] != `{"job":"nightly"}` || got["/now"] != `{"job":"now"}` || got["/orders"] != `{"order":1}` {
 		t.Errorf("the container was called with %v", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -120,5 +121,91 @@ func TestRuns_ShowEachAttemptOfACronTrigger(t *testing.T) {
 	}
 	if left := b.runs(ofTrigger); len(left) < len(all)-1 {
 		t.Errorf("after the deletion of the trigger, %d of %d runs are left", len(left), len(all)-1)
+	}
+}
+
+func TestRun_CallsNowAndAnswersWhatTheContainerAnswered(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	created := b.createCron("rare", "@yearly", "UTC")
+	b.wait(created.ID)
+	path := regional + "/triggers/" + created.ID + "/run"
+	ran := b.do(http.MethodPost, path, `{"body":"now","headers":{"X-By":"hand"},"http_path":"/manual?x=1","http_method":"put"}`, nil)
+	got := b.nextCall()
+	if got.method != http.MethodPut || got.uri != "/manual?x=1" || got.body != "now" || got.header.Get("X-By") != "hand" || got.header.Get("Ce-Type") != "containertriggers.cron" {
+		t.Errorf("the container got %+v", got)
+	}
+	if ran.status != http.StatusOK || ran.body["state"] != "succeeded" || ran.body["origin"] != "manual" || ran.body["http_status"] != 200.0 || ran.body["event_id"] != got.header.Get("Ce-Id") {
+		t.Errorf("got %d %s", ran.status, ran.text)
+	}
+
+	// A run that fails is replayed as the same run, with the same request.
+	b.setAnswer(http.StatusServiceUnavailable)
+	failed := b.do(http.MethodPost, path, `{"body":"again"}`, nil)
+	first := b.nextCall()
+	if failed.body["state"] != "failed" || failed.body["reason"] != "http_status" || failed.body["error_message"] != "the container answered 503 Service Unavailable" {
+		t.Fatalf("got %d %s", failed.status, failed.text)
+	}
+	b.setAnswer(http.StatusOK)
+	id := failed.body["id"].(string)
+	replayed := b.do(http.MethodPost, regional+"/trigger-runs/"+id+"/replay", `{}`, nil)
+	second := b.nextCall()
+	if replayed.body["id"] != id || replayed.body["state"] != "succeeded" || replayed.body["attempts"] != 2.0 || replayed.body["error_message"] != "" {
+		t.Errorf("got %d %s", replayed.status, replayed.text)
+	}
+	if second.body != "again" || second.header.Get("Ce-Id") != first.header.Get("Ce-Id") || second.header.Get("Ce-Time") != first.header.Get("Ce-Time") {
+		t.Errorf("the replay was %+v, the first call %+v", second, first)
+	}
+	for i, attempt := range replayed.body["attempt_details"].([]any) {
+		if attempt := attempt.(map[string]any); attempt["manual"] != true || attempt["number"] != float64(i+1) {
+			t.Errorf("attempt %d is %v", i+1, attempt)
+		}
+	}
+	if len(inState(b.runs(url.Values{"trigger_id": {created.ID}, "origins": {"manual"}}), "succeeded")) != 2 {
+		t.Errorf("the runs are %v", b.runs(url.Values{"trigger_id": {created.ID}}))
+	}
+
+	if r := b.do(http.MethodPost, path, `{"wait":"1m"}`, nil); r.status != http.StatusBadRequest {
+		t.Errorf("got %d %s", r.status, r.text)
+	}
+	b.delete(created.ID)
+	if r := b.do(http.MethodPost, regional+"/trigger-runs/"+id+"/replay", `{}`, nil); r.status != http.StatusNotFound || r.body["resource"] != "trigger" {
+		t.Errorf("a replay after the deletion: got %d %s", r.status, r.text)
+	}
+	if len(b.calls) > 0 {
+		t.Errorf("%d further calls", len(b.calls))
+	}
+}
+
+func TestRun_AnswersBeforeASlowContainerDoes(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var calls atomic.Int64
+	release := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		<-release
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	t.Cleanup(server.Close)
+	b.containerID = b.createContainer(map[string]any{"name": "slow", "public_endpoint": server.URL})
+	created := b.createNATS("slow", "nats://127.0.0.1:1", "s") // in error: its runs need no source
+	ran := b.do(http.MethodPost, regional+"/triggers/"+created.ID+"/run", `{"wait":"0.1s","body":"b"}`, nil)
+	if state := ran.body["state"]; ran.status != http.StatusOK || state != "queued" && state != "running" {
+		t.Fatalf("got %d %s", ran.status, ran.text)
+	}
+	path := regional + "/trigger-runs/" + ran.body["id"].(string)
+	b.eventually("the container is called", func() bool { return calls.Load() > 0 })
+	// While it runs, a replay joins it, and nothing deletes it.
+	if r := b.do(http.MethodPost, path+"/replay", `{"wait":"0s"}`, nil); r.status != http.StatusOK || r.body["state"] != "running" {
+		t.Errorf("a replay of a running run: got %d %s", r.status, r.text)
+	}
+	if r := b.do(http.MethodDelete, path, "", nil); r.status != http.StatusConflict {
+		t.Errorf("deleting a running run: got %d %s", r.status, r.text)
+	}
+	close(release)
+	b.eventually("the run ends", func() bool { return b.do(http.MethodGet, path, "", nil).body["state"] == "succeeded" })
+	if calls.Load() != 1 {
+		t.Errorf("%d calls", calls.Load())
 	}
 }

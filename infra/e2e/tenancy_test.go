@@ -92,6 +92,8 @@ func TestTenancy_EachCallerSeesAndChangesOnlyItsOwn(t *testing.T) {
 		{"list failed runs", http.MethodGet, "/trigger-runs", "", mine(failed.ID()), mine(failed.ID()), noRuns, noRuns},
 		{"list the failed runs of a project", http.MethodGet, "/trigger-runs?project_id=" + b.organization, "", mine(failed.ID()), mine(failed.ID()), noRuns, noRuns},
 		{"get run", http.MethodGet, "/trigger-runs/" + failed.ID(), "", ok, ok, noRun, noRun},
+		{"run a trigger", http.MethodPost, "/triggers/" + trigger.ID + "/run", `{"wait":"0s"}`, ok, denied("trigger"), noTrigger, noTrigger},
+		{"replay a run", http.MethodPost, "/trigger-runs/" + failed.ID() + "/replay", `{}`, ok, denied("trigger_run"), noRun, noRun},
 		{"delete run", http.MethodDelete, "/trigger-runs/" + failed.ID(), "", ok, denied("trigger_run"), noRun, noRun},
 		{"preview a schedule", http.MethodPost, "/preview-schedule", `{"schedule":"@daily"}`, daily, daily, daily, daily},
 		{"create trigger", http.MethodPost, "/triggers", createTrigger, ok, denied("trigger"), noContainer, denied("trigger")},

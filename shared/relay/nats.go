@@ -20,9 +20,6 @@ import (
 	"containertriggers/shared/relay/natsconn"
 )
 
-// eventType is the CloudEvents type of NATS messages.
-const eventType = "containertriggers.nats"
-
 const (
 	// permissionTime is the time that the client may take to report that the server
 	// refused a subscription. The report may come after the server's answer to a later
@@ -246,7 +243,7 @@ func (s *natsSource) deliverCore(m *nats.Msg) {
 
 // natsEvent returns the event for a message. Its ID is empty if the publisher gave none.
 func natsEvent(subject string, header nats.Header, data []byte, at time.Time) invoke.Event {
-	return invoke.Event{ID: header.Get(nats.MsgIdHdr), Type: eventType, Time: at, Subject: subject, Header: http.Header(header), Body: data}
+	return invoke.Event{ID: header.Get(nats.MsgIdHdr), Type: invoke.EventType(trigger.SourceNATS), Time: at, Subject: subject, Header: http.Header(header), Body: data}
 }
 
 // retire keeps the source from creating the consumer again and from storing its

@@ -96,7 +96,7 @@ func TestTemplate_RolesDenyForbiddenActions(t *testing.T) {
 		allowed    allowed
 	}{
 		"open a trigger's secret":   {role.Permission{Action: "kms:Decrypt", Resource: key, Circumstances: on("trigger")}, allowed{"reconcile", "relay"}},
-		"open a container's token":  {role.Permission{Action: "kms:Decrypt", Resource: key, Circumstances: on("container")}, allowed{"dispatch-schedule", "dispatch-queue", "dispatch-queue-long", "relay"}},
+		"open a container's token":  {role.Permission{Action: "kms:Decrypt", Resource: key, Circumstances: on("container")}, allowed{"dispatch-schedule", "dispatch-queue", "dispatch-queue-long", "dispatch-run", "relay"}},
 		"open anything":             {role.Permission{Action: "kms:Decrypt", Resource: key}, nil},
 		"open with more context":    {role.Permission{Action: "kms:Decrypt", Resource: key, Circumstances: both}, nil},
 		"seal a trigger's secret":   {role.Permission{Action: "kms:Encrypt", Resource: key, Circumstances: on("trigger")}, allowed{"create-trigger", "update-trigger"}},
@@ -185,7 +185,7 @@ func TestTemplate_ProtectsEveryTableAndDispatcher(t *testing.T) {
 			must("permission", resource, `Default: "false"`)
 		}
 	}
-	if want := map[string]int{"table": 6, "queue": 4, "log group": 2, "dispatcher": 3, "permission": 2}; !maps.Equal(count, want) {
+	if want := map[string]int{"table": 6, "queue": 4, "log group": 2, "dispatcher": 4, "permission": 2}; !maps.Equal(count, want) {
 		t.Errorf("looked at %v, want %v", count, want)
 	}
 }

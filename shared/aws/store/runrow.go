@@ -32,12 +32,14 @@ type runRow struct {
 	Attempts       []attemptRow    `json:"attempts"`
 	ExpiresAt      int64           `json:"expires_at"`
 	// Claims is how often deliveries have claimed the event.
-	Claims  int  `json:"claims"`
-	Deleted bool `json:"deleted,omitempty"`
+	Claims       int             `json:"claims"`
+	ClaimedUntil *timestamp.Time `json:"claimed_until,omitempty"`
+	Deleted      bool            `json:"deleted,omitempty"`
 }
 
 // attemptRow is an attempt in the row of its run.
 type attemptRow struct {
+	Manual     bool              `json:"manual,omitempty"`
 	StartedAt  timestamp.Time    `json:"started_at"`
 	DurationMS int64             `json:"duration_ms"`
 	HTTPStatus int               `json:"http_status,omitempty"`
@@ -65,6 +67,7 @@ func newRunRow(r run.Run) runRow {
 		TriggerID: r.TriggerID, Event: r.Event, ContainerID: r.ContainerID, Region: r.Region,
 		OrganizationID: r.Owner.OrganizationID, ProjectID: r.Owner.ProjectID, Origin: r.Origin, EventID: r.EventID,
 		ScheduledAt: timestamp.Time(r.ScheduledAt), StartedAt: optional(r.StartedAt), TerminatedAt: optional(r.TerminatedAt),
+		Attempts: []attemptRow{}, // not NULL, to which DynamoDB appends nothing
 	}
 }
 
@@ -81,14 +84,14 @@ func (r runRow) run() run.Run {
 
 func newAttemptRow(a run.Attempt) attemptRow {
 	return attemptRow{
-		StartedAt: timestamp.Time(a.StartedAt), DurationMS: a.Duration.Milliseconds(), HTTPStatus: a.HTTPStatus,
+		Manual: a.Manual, StartedAt: timestamp.Time(a.StartedAt), DurationMS: a.Duration.Milliseconds(), HTTPStatus: a.HTTPStatus,
 		Reason: a.Reason, Error: a.Error, Header: a.Answer.Header, Body: a.Answer.Body, Truncated: a.Answer.Truncated, NextAt: optional(a.NextAt),
 	}
 }
 
 func (r attemptRow) attempt() run.Attempt {
 	return run.Attempt{
-		StartedAt: time.Time(r.StartedAt), Duration: time.Duration(r.DurationMS) * time.Millisecond, HTTPStatus: r.HTTPStatus,
+		Manual: r.Manual, StartedAt: time.Time(r.StartedAt), Duration: time.Duration(r.DurationMS) * time.Millisecond, HTTPStatus: r.HTTPStatus,
 		Reason: r.Reason, Error: r.Error, Answer: run.Answer{Header: r.Header, Body: r.Body, Truncated: r.Truncated}, NextAt: orZero(r.NextAt),
 	}
 }

@@ -31,6 +31,9 @@ type Runs struct {
 	Retention time.Duration
 }
 
+// Days returns a retention of that many days.
+func Days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
+
 // Claim is a delivery's claim on the event of a run.
 type Claim struct {
 	// Holder names the delivery. Its retries have the same name.
@@ -42,7 +45,8 @@ type Claim struct {
 // Claim takes an idempotency lock on the event of a run, so that duplicate deliveries call
 // the container once, and sets the run's state to running. It returns how often the event
 // was claimed, or ErrClaimed if another holder's
-// lock is still valid, or if the event is delivered. A failed run can be claimed again.
+// lock is still valid, or if the event is delivered. A failed run can be claimed again, and a
+// queued one by anybody.
 func (r Runs) Claim(ctx context.Context, next run.Run, claim Claim) (claims int, err error) {
 	row := newRunRow(next)
 	row.State, row.ExpiresAt = run.Running, next.StartedAt.Add(r.Retention).Unix()
@@ -51,12 +55,12 @@ func (r Runs) Claim(ctx context.Context, next run.Run, claim Claim) (claims int,
 		"#state = :state, #expires_at = :expires_at, #holder = :holder, #claimed_until = :until " +
 		"REMOVE #terminated_at, #reason, #message, #failed_owner, #deleted ADD #claims :one"
 	before, values := states(run.Running.Before())
-	condition := "attribute_not_exists(#trigger_id) OR (#state IN (" + before + ") AND (#state = :failed OR #holder = :holder OR #claimed_until < :now))"
+	condition := "attribute_not_exists(#trigger_id) OR (#state IN (" + before + ") AND (#state IN (:failed, :queued) OR #holder = :holder OR #claimed_until < :now))"
 	maps.Copy(values, map[string]any{
 		"container_id": row.ContainerID, "region": row.Region, "organization_id": row.OrganizationID, "project_id": row.ProjectID,
 		"origin": row.Origin, "event_id": row.EventID, "scheduled_at": row.ScheduledAt, "started_at": row.StartedAt,
 		"state": row.State, "expires_at": row.ExpiresAt, "holder": claim.Holder, "until": timestamp.Time(claim.Until),
-		"now": row.StartedAt, "failed": run.Failed, "one": 1,
+		"now": row.StartedAt, "one": 1,
 	})
 	encoded, err := encodeValues(values)
 	if err != nil {
@@ -76,6 +80,49 @@ func (r Runs) Claim(ctx context.Context, next run.Run, claim Claim) (claims int,
 	}
 	claimed, err := decodeRow[runRow](answer.Attributes)
 	return claimed.Claims, err
+}
+
+// Enqueue stores a run that somebody asked for, with its request, and sets its state to
+// queued. It may be queued again after the time until.
+func (r Runs) Enqueue(ctx context.Context, its run.Run, now, until time.Time) error {
+	row := newRunRow(its)
+	row.State, row.Request, row.ExpiresAt, row.ClaimedUntil = run.Queued, its.Request, now.Add(r.Retention).Unix(), optional(until)
+	item, err := encode(row)
+	if err != nil {
+		return err
+	}
+	_, err = write(ctx, r.Client.PutItem, &dynamodb.PutItemInput{
+		TableName: &r.Table, Item: item,
+		ConditionExpression: aws.String("attribute_not_exists(#trigger_id)"), ExpressionAttributeNames: placeholders("#trigger_id"),
+	})
+	if err != nil {
+		return fmt.Errorf("queueing %s of trigger %s: %w", its.Event, its.TriggerID, err)
+	}
+	return nil
+}
+
+// Requeue sets the state of a run to queued, which may then be queued again after the time
+// until. It returns ErrClaimed if the run is queued, or a delivery holds its event.
+func (r Runs) Requeue(ctx context.Context, id run.Key, now, until time.Time) error {
+	set := "SET #state = :queued, #claimed_until = :until REMOVE #terminated_at, #reason, #message, #failed_owner"
+	condition := "attribute_exists(#trigger_id) AND attribute_not_exists(#deleted) AND (#state IN (:succeeded, :failed) OR #claimed_until < :now)"
+	values, err := encodeValues(map[string]any{
+		"queued": run.Queued, "until": timestamp.Time(until), "now": timestamp.Time(now), "succeeded": run.Succeeded, "failed": run.Failed,
+	})
+	if err != nil {
+		return err
+	}
+	_, err = write(ctx, r.Client.UpdateItem, &dynamodb.UpdateItemInput{
+		TableName: &r.Table, Key: runKey(id), UpdateExpression: &set, ConditionExpression: &condition,
+		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: values,
+	})
+	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
+		return ErrClaimed
+	}
+	if err != nil {
+		return fmt.Errorf("queueing %s of trigger %s again: %w", id.Event, id.TriggerID, err)
+	}
+	return nil
 }
 
 // states returns the placeholders of states for an expression, and their values.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -119,6 +120,58 @@ func TestRuns_AreClaimedAsTheirStateAllows(t *testing.T) {
 		claims, err := b.Claim(t.Context(), its, store.Claim{Holder: test.holder, Until: hour(11)})
 		if test.mayBeginNow && (err != nil || claims != 2) || !test.mayBeginNow && !errors.Is(err, store.ErrClaimed) {
 			t.Errorf("%+v: got %d claims, %v", test, claims, err)
+		}
+	}
+}
+
+func TestRequeue_QueuesARunThatNobodyHolds(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	manual := b.next(uuid.NewString(), 8)
+	manual.StartedAt = time.Time{}
+	manual.Origin, manual.Request = run.Manual, &run.Request{HTTPMethod: "POST", HTTPPath: "/", Headers: map[string]string{"A": "b"}, Body: "x"}
+	if err := b.Enqueue(t.Context(), manual, hour(8), hour(9)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.Get(t.Context(), manual.Key); err != nil || got.State != run.Queued || got.Origin != run.Manual || !reflect.DeepEqual(got.Request, manual.Request) || !got.StartedAt.IsZero() {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for what, test := range map[string]struct {
+		its     run.Run
+		now     time.Time
+		queues  bool
+		deleted bool
+	}{
+		"queued":                  {its: manual, now: hour(8)},
+		"queued for too long":     {its: manual, now: hour(10), queues: true},
+		"succeeded":               {its: b.made(uuid.NewString(), 8, run.Succeeded), now: hour(8), queues: true},
+		"failed":                  {its: b.made(uuid.NewString(), 8, run.Failed), now: hour(8), queues: true},
+		"retrying":                {its: b.made(uuid.NewString(), 8, run.Retrying), now: hour(8)},
+		"retrying, and forgotten": {its: b.made(uuid.NewString(), 8, run.Retrying), now: hour(10), queues: true},
+		"deleted":                 {its: b.made(uuid.NewString(), 8, run.Failed), now: hour(8), deleted: true},
+		"not there":               {its: b.next(uuid.NewString(), 8), now: hour(8)},
+	} {
+		if test.deleted {
+			if err := b.Delete(t.Context(), test.its.Key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := b.Requeue(t.Context(), test.its.Key, test.now, test.now.Add(time.Hour))
+		if test.queues && err != nil || !test.queues && !errors.Is(err, store.ErrClaimed) {
+			t.Errorf("%s: got %v", what, err)
+		}
+		if !test.queues {
+			continue
+		}
+		if got, err := b.Get(t.Context(), test.its.Key); err != nil || got.State != run.Queued || got.Message != "" || !got.TerminatedAt.IsZero() {
+			t.Errorf("%s: got %+v, %v", what, got, err)
+		}
+		if err := b.Requeue(t.Context(), test.its.Key, test.now, test.now.Add(time.Hour)); !errors.Is(err, store.ErrClaimed) {
+			t.Errorf("%s, twice: got %v", what, err)
+		}
+		test.its.StartedAt = test.now
+		if _, err := b.Claim(t.Context(), test.its, store.Claim{Holder: "anybody", Until: test.now.Add(time.Hour)}); err != nil {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }

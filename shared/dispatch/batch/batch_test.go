@@ -242,7 +242,7 @@ func TestNewMessage_ReadsTheEventOfLambda(t *testing.T) {
 	got := NewMessage(record.MessageId, record.ReceiptHandle, record.Body, record.Attributes, attributes)
 	want := http.Header{"My-String": {"ab"}, "n": {"12.5"}, "b": {"AAH/"}, "B": {"upper"}, "Content-Type": {"text/xml"}}
 	if got.ID != record.MessageId || got.Receipt != record.ReceiptHandle || got.Group != "g" || got.Receives != 2 ||
-		got.Event.ID != record.MessageId || got.Event.Type != eventType || string(got.Event.Body) != "Test message." ||
+		got.Event.ID != record.MessageId || got.Event.Type != "containertriggers.sqs" || string(got.Event.Body) != "Test message." ||
 		!got.Event.Time.Equal(time.UnixMilli(1545082649183)) || fmt.Sprint(got.Event.Header) != fmt.Sprint(want) {
 		t.Errorf("got %+v", got)
 	}

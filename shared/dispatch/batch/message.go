@@ -11,10 +11,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
 	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/domain/trigger"
 )
-
-// eventType is the CloudEvents type of an SQS trigger's events.
-const eventType = "containertriggers.sqs"
 
 // Attribute is a message attribute. String has the value of a string or a number, Binary
 // that of a binary attribute.
@@ -41,7 +39,7 @@ func NewMessage(id, receipt, body string, system map[string]string, attributes m
 		ID: id, Receipt: receipt, Group: system[string(types.MessageSystemAttributeNameMessageGroupId)],
 		Receives: max(number(system, types.MessageSystemAttributeNameApproximateReceiveCount), 1),
 		Event: invoke.Event{
-			ID: id, Type: eventType, Header: header, Body: []byte(body),
+			ID: id, Type: invoke.EventType(trigger.SourceSQS), Header: header, Body: []byte(body),
 			Time: time.UnixMilli(int64(number(system, types.MessageSystemAttributeNameSentTimestamp))),
 		},
 	}

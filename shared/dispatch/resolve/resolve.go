@@ -4,6 +4,7 @@ package resolve
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -38,10 +39,20 @@ func (t *Target) Call(ctx context.Context, client *invoke.Client, event invoke.E
 	return client.Call(ctx, t.route, event)
 }
 
-// CallAndKeep calls the container as Call does. It also returns the status code of the answer,
-// which is 0 if there was none, and the part of the answer that a run keeps.
-func (t *Target) CallAndKeep(ctx context.Context, client *invoke.Client, event invoke.Event) (int, run.Answer, error) {
-	return client.CallAndKeep(ctx, t.route, event)
+// Attempt calls the container once and returns the attempt as a run keeps it. The pause is
+// how long the container wants the caller to wait.
+func (t *Target) Attempt(ctx context.Context, client *invoke.Client, event invoke.Event, now func() time.Time) (made run.Attempt, pause time.Duration) {
+	made.StartedAt = now()
+	status, answer, err := client.CallAndKeep(ctx, t.route, event)
+	made.Duration, made.HTTPStatus, made.Answer = now().Sub(made.StartedAt), status, answer
+	if err == nil {
+		return made, 0
+	}
+	made.Error = err.Error()
+	if failure, ok := errors.AsType[*invoke.Failure](err); ok {
+		made.Reason, pause = failure.Reason, failure.RetryAfter
+	}
+	return made, pause
 }
 
 // Fresh reports whether the target may still be used.

@@ -199,7 +199,7 @@ func (c *Container) apply(object request.Object, rules Rules, faults *apierr.Arg
 		c.Privacy = Privacy(*privacy)
 	}
 	if timeout := object.String("timeout"); timeout != nil {
-		c.Timeout = checkDuration(faults, "timeout", *timeout, time.Second, MaxTimeout)
+		c.Timeout = request.Duration(faults, "timeout", *timeout, time.Second, MaxTimeout)
 	}
 	c.Spec.apply(object, faults)
 	return c.applySecrets(object, faults)

@@ -166,10 +166,10 @@ func (p *Probe) with(object request.Object, name string, faults *apierr.Argument
 		probe.FailureThreshold = *threshold
 	}
 	if interval := given.String("interval"); interval != nil {
-		probe.Interval = durationText(checkDuration(faults, name+".interval", *interval, 0, maxProbeTime))
+		probe.Interval = request.DurationText(request.Duration(faults, name+".interval", *interval, 0, maxProbeTime))
 	}
 	if timeout := given.String("timeout"); timeout != nil {
-		probe.Timeout = durationText(checkDuration(faults, name+".timeout", *timeout, 0, maxProbeTime))
+		probe.Timeout = request.DurationText(request.Duration(faults, name+".timeout", *timeout, 0, maxProbeTime))
 	}
 	_, tcp := given.Object("tcp")
 	http, ok := given.Object("http")

@@ -3,6 +3,7 @@ package container
 import (
 	"encoding/json"
 
+	"containertriggers/shared/contract/request"
 	"containertriggers/shared/contract/srn"
 	"containertriggers/shared/contract/timestamp"
 	"containertriggers/shared/domain/environment"
@@ -34,7 +35,7 @@ func (c Container) MarshalJSON() ([]byte, error) {
 	}{
 		ID: c.ID, Name: c.Name, NamespaceID: c.NamespaceID, ProjectID: c.ProjectID, OrganizationID: c.OrganizationID,
 		Description: c.Description, Status: c.Status, Privacy: c.Privacy, PublicEndpoint: c.PublicEndpoint,
-		Timeout: durationText(c.Timeout), Tags: c.Tags,
+		Timeout: request.DurationText(c.Timeout), Tags: c.Tags,
 		CreatedAt: timestamp.Time(c.CreatedAt), UpdatedAt: timestamp.Time(c.UpdatedAt), Region: c.Region, SRN: srn.Of(c.Domain, c.Region, "containers", c.ID),
 		Spec: c.Spec, Hashes: environment.Hashes(c.Variables),
 	})

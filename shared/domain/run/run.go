@@ -22,6 +22,8 @@ type State string
 
 // The states.
 const (
+	// Queued means that somebody asked for the run, and that no delivery has begun.
+	Queued State = "queued"
 	// Running means that a delivery is calling the container, or died while it did.
 	Running State = "running"
 	// Retrying means that the calls of a delivery failed, and that another delivery follows.
@@ -33,17 +35,19 @@ const (
 )
 
 // next holds the states that may follow each state. "" is that of a run that does not exist
-// yet. AWS may give up an event that no delivery has claimed.
+// yet. AWS may give up an event that no delivery has claimed. A run that is queued or running
+// may be queued again, because the one who should have ended it may be dead.
 var next = map[State][]State{
-	"":        {Running, Failed},
-	Running:   {Running, Retrying, Succeeded, Failed},
-	Retrying:  {Running, Failed},
-	Succeeded: nil,
-	Failed:    {Running},
+	"":        {Queued, Running, Failed},
+	Queued:    {Queued, Running, Failed},
+	Running:   {Queued, Running, Retrying, Succeeded, Failed},
+	Retrying:  {Queued, Running, Failed},
+	Succeeded: {Queued},
+	Failed:    {Queued, Running},
 }
 
 // States returns all states, in the order of a run's life.
-func States() []State { return []State{Running, Retrying, Succeeded, Failed} }
+func States() []State { return []State{Queued, Running, Retrying, Succeeded, Failed} }
 
 // Before returns the states of existing runs that s may follow.
 func (s State) Before() []State {
@@ -56,11 +60,14 @@ func (s State) Ended() bool { return s == Succeeded || s == Failed }
 // Origin is what caused a run.
 type Origin string
 
-// Schedule is the origin of the runs of cron triggers.
-const Schedule Origin = "schedule"
+// The origins: a schedule, or a caller of the API who asked for the run.
+const (
+	Schedule Origin = "schedule"
+	Manual   Origin = "manual"
+)
 
 // Origins returns all origins.
-func Origins() []Origin { return []Origin{Schedule} }
+func Origins() []Origin { return []Origin{Schedule, Manual} }
 
 // Reason is the kind of a failure.
 type Reason string
@@ -146,7 +153,7 @@ type Run struct {
 	// Count is the number of all attempts. Attempts holds at most the last MaxAttempts.
 	Count    int
 	Attempts []Attempt
-	// Request is what the container got. It is nil for a run that succeeded at once.
+	// Request is what the container got. It is nil for an occurrence that succeeded at once.
 	Request *Request
 	// ExpiresAt is the time after which the run is deleted.
 	ExpiresAt time.Time
@@ -162,6 +169,8 @@ type Request struct {
 
 // Attempt is one call of the container.
 type Attempt struct {
+	// Manual is true if a caller of the API asked for the attempt.
+	Manual    bool
 	StartedAt time.Time
 	Duration  time.Duration
 	// HTTPStatus is 0 if there was no answer.

@@ -22,10 +22,11 @@ import (
 func TestState_FollowsTheTable(t *testing.T) {
 	t.Parallel()
 	for state, want := range map[run.State][]run.State{
-		run.Running:   {run.Running, run.Retrying, run.Failed},
+		run.Queued:    {run.Queued, run.Running, run.Retrying, run.Succeeded, run.Failed},
+		run.Running:   {run.Queued, run.Running, run.Retrying, run.Failed},
 		run.Retrying:  {run.Running},
 		run.Succeeded: {run.Running},
-		run.Failed:    {run.Running, run.Retrying},
+		run.Failed:    {run.Queued, run.Running, run.Retrying},
 	} {
 		if got := state.Before(); !slices.Equal(got, want) {
 			t.Errorf("%s follows %v, want %v", state, got, want)
@@ -156,7 +157,7 @@ func TestParseQuery_NamesEveryFault(t *testing.T) {
 		"trigger_id=x":                    "trigger_id format",
 		"states=succeeded":                "states constraint",
 		of + "states=done,failed":         "states constraint",
-		of + "origins=manual":             "origins constraint",
+		of + "origins=message":            "origins constraint",
 		"created_after=yesterday":         "created_after format",
 		"created_before=1":                "created_before format",
 		"page_size=0&page_token=x":        "page_size constraint, page_token format",

@@ -17,7 +17,7 @@ func (r Run) Details() any {
 	attempts := make([]attempt, len(r.Attempts))
 	for i, a := range r.Attempts {
 		attempts[i] = attempt{
-			Number: r.Count - len(r.Attempts) + i + 1, StartedAt: timestamp.Time(a.StartedAt), Duration: seconds(a.Duration),
+			Number: r.Count - len(r.Attempts) + i + 1, Manual: a.Manual, StartedAt: timestamp.Time(a.StartedAt), Duration: seconds(a.Duration),
 			HTTPStatus: status(a.HTTPStatus), Error: a.Error, RetryAfter: a.Answer.Header[RetryAfter],
 			ResponseHeaders: a.Answer.Header, ResponseBody: a.Answer.Body, ResponseTruncated: a.Answer.Truncated, NextAttemptAt: moment(a.NextAt),
 		}
@@ -59,6 +59,7 @@ type summary struct {
 
 type attempt struct {
 	Number            int               `json:"number"`
+	Manual            bool              `json:"manual"`
 	StartedAt         timestamp.Time    `json:"started_at"`
 	Duration          string            `json:"duration"`
 	HTTPStatus        *int              `json:"http_status"`

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/domain/container"
+	"containertriggers/shared/domain/run"
+	"containertriggers/shared/domain/trigger"
+)
+
+// function makes one attempt of a run that a caller of the API asked for.
+type function struct {
+	resolver resolve.Resolver
+	runs     store.Runs
+	client   *invoke.Client
+}
+
+// handle makes the attempt of a queued run and records how it ended. It does nothing if
+// another delivery has claimed the run. The returned error makes Lambda give the event up.
+func (f function) handle(ctx context.Context, event run.StartEvent) error {
+	key, ok := run.ParseID(event.RunID)
+	if !ok {
+		return fmt.Errorf("%q is not the ID of a run", event.RunID)
+	}
+	holder := "unknown"
+	if its, ok := lambdacontext.FromContext(ctx); ok {
+		holder = its.AwsRequestID
+	}
+	log := slog.With("trigger_id", key.TriggerID, "run_id", event.RunID, "request_id", holder)
+	its, err := f.runs.Get(ctx, key)
+	if err != nil {
+		return err
+	}
+	its.StartedAt = f.resolver.Now()
+	until := its.StartedAt.Add(container.MaxTimeout)
+	if deadline, ok := ctx.Deadline(); ok {
+		until = deadline
+	}
+	if _, err := f.runs.Claim(ctx, its, store.Claim{Holder: holder, Until: until}); errors.Is(err, store.ErrClaimed) {
+		log.InfoContext(ctx, "nothing to do: another delivery holds the run, or has ended it")
+		return nil
+	} else if err != nil {
+		return err
+	}
+	report, err := f.attempt(ctx, its)
+	if errors.Is(err, errGone) {
+		its.Message, its.TerminatedAt = err.Error(), f.resolver.Now()
+		return f.runs.GiveUp(ctx, its)
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.runs.Record(ctx, its, holder, report); err != nil {
+		return err
+	}
+	last := report.Last()
+	log.InfoContext(ctx, "called the container", "state", report.State, "latency_ms", last.Duration.Milliseconds(), "message", last.Error)
+	return nil
+}
+
+// attempt calls the container with the request of the run. A run that kept none gets that of
+// its trigger.
+func (f function) attempt(ctx context.Context, its run.Run) (store.Report, error) {
+	to, err := f.resolver.Lookup(ctx, its.TriggerID, its.ContainerID)
+	if err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			err = errGone
+		}
+		return store.Report{}, err
+	}
+	if to.Trigger.Status == trigger.Deleting {
+		return store.Report{}, errGone
+	}
+	request := to.Trigger.Request()
+	if its.Request != nil {
+		request = *its.Request
+	}
+	request = invoke.Sendable(request)
+	to.Trigger.Destination = trigger.Destination{HTTPMethod: strings.ToLower(request.HTTPMethod), HTTPPath: request.HTTPPath}
+	if err := f.resolver.Open(ctx, to); err != nil {
+		return store.Report{}, err
+	}
+	made, _ := to.Attempt(ctx, f.client, invoke.NewEvent(its, request, to.Trigger.Source()), f.resolver.Now)
+	made.Manual = true
+	report := store.Report{State: run.Succeeded, Attempts: []run.Attempt{made}, Request: &request, At: made.StartedAt.Add(made.Duration)}
+	if made.Error != "" {
+		report.State = run.Failed
+	}
+	return report, nil
+}
+
+// errGone is the error for a run whose trigger or container is deleted.
+var errGone = errors.New("the trigger or its container is deleted")

@@ -1,0 +1,6 @@
+package run
+
+// StartEvent is the event of dispatch-run.
+type StartEvent struct {
+	RunID string `json:"run_id"`
+}
