@@ -22,7 +22,12 @@ func TestRestore_BringsADeletedTriggerBackToWork(t *testing.T) {
 	rows := map[string]string{environment["CONTAINERS_TABLE"]: b.containerID, environment["TRIGGERS_TABLE"]: id}
 	for table, own := range rows {
 		restored := table + "-restored"
-		if _, err := db.RestoreTableToPointInTime(t.Context(), &dynamodb.RestoreTableToPointInTimeInput{SourceTableName: &table, TargetTableName: &restored}); err != nil {
+		_, err := db.RestoreTableToPointInTime(t.Context(), &dynamodb.RestoreTableToPointInTimeInput{SourceTableName: &table, TargetTableName: &restored})
+		if isUnknownOperation(err) {
+			tellGap(t, "the rows of a restored table bring a deleted trigger back")
+			t.Skip("the emulator restores no tables")
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
