@@ -17,6 +17,7 @@ import (
 	container "github.com/scaleway/scaleway-sdk-go/api/container/v1"
 	"github.com/scaleway/scaleway-sdk-go/scw"
 
+	"containertriggers/infra/local/lambda"
 	"containertriggers/infra/local/sample"
 )
 
@@ -306,7 +307,12 @@ func (b *testBundle) runSample(function string) string {
 		b.t.Fatalf("%s has no sample event: %v", function, err)
 	}
 	event = bytes.ReplaceAll(event, []byte("123456789012"), []byte(b.Account()))
-	answer, err := b.Invoke(b.t.Context(), function, event)
+	var answer []byte
+	b.eventually(function+" is not throttled", func() bool {
+		answer, err = b.Invoke(b.t.Context(), function, event)
+		_, throttled := errors.AsType[*lambda.ThrottledError](err) // the cloud may be running sweep or watch, of which there is one run at a time
+		return !throttled
+	})
 	if err != nil {
 		b.t.Fatalf("%s: %v", function, err)
 	}
