@@ -197,6 +197,25 @@ def keyed(update):
 DynamoDB.update_item = keyed(DynamoDB.update_item)
 
 
+def bounded(query):
+    """Refuses a page that begins outside of the range of the query, as DynamoDB does. moto
+    takes any place for the beginning."""
+
+    @functools.wraps(query)
+    def checked(self, table_name, hash_key, comparison, bounds, limit, start, *args, index_name=None, **kwargs):
+        if start and comparison == "BETWEEN" and "S" in bounds[0]:
+            schema = self.get_schema(table_name, index_name)
+            place = next(start[key["AttributeName"]] for key in schema if key["KeyType"] == "RANGE")
+            if not bounds[0]["S"] <= place["S"] <= bounds[1]["S"]:
+                raise MockValidationException("The provided starting key is outside query boundaries based on provided conditions")
+        return query(self, table_name, hash_key, comparison, bounds, limit, start, *args, index_name=index_name, **kwargs)
+
+    return checked
+
+
+DynamoDB.query = bounded(DynamoDB.query)
+
+
 def copied(operation):
     """Returns copies of items. moto makes JSON of the items themselves while others
     change them, and fails then."""

@@ -279,8 +279,12 @@ const (
 // begins. It is nil after the last page.
 func (r Runs) List(ctx context.Context, q run.Query) (page []run.Run, next *run.Key, err error) {
 	from, to := bounds(q)
-	if from > to {
-		return nil, nil, nil // DynamoDB refuses such a range
+	// DynamoDB refuses a range without a value, and a page that begins outside of the range.
+	if from > to || q.Position != (run.Key{}) && q.Position.Event < from {
+		return nil, nil, nil
+	}
+	if q.Position.Event > to {
+		q.Position = run.Key{}
 	}
 	input, err := r.query(q, from, to)
 	if err != nil {

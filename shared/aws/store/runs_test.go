@@ -277,29 +277,33 @@ func TestList_HasTheRunsOfATriggerNewestFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	query := run.Query{Region: "fr-par", OrganizationID: b.owner.OrganizationID, TriggerID: triggerID, PageSize: 20}
+	at := func(n int) run.Key { return b.next(triggerID, n).Key }
 	for what, test := range map[string]struct {
 		change func(*run.Query)
 		want   []string
 	}{
-		"all":                    {func(*run.Query) {}, []string{"4 3 2 1 0"}},
-		"pages":                  {func(q *run.Query) { q.PageSize = 2 }, []string{"4 3", "2 1", "0"}},
-		"failed":                 {func(q *run.Query) { q.States, q.PageSize = []run.State{run.Failed}, 1 }, []string{"4", "1", ""}},
-		"from an hour":           {func(q *run.Query) { q.After = hour(3) }, []string{"4 3"}},
-		"from after an hour":     {func(q *run.Query) { q.After = hour(3).Add(time.Millisecond) }, []string{"4"}},
-		"before an hour":         {func(q *run.Query) { q.Before = hour(2) }, []string{"1 0"}},
-		"before after an hour":   {func(q *run.Query) { q.Before = hour(2).Add(time.Millisecond) }, []string{"2 1 0"}},
-		"an empty time":          {func(q *run.Query) { q.After, q.Before = hour(2), hour(2) }, []string{""}},
-		"within a second":        {func(q *run.Query) { q.After, q.Before = hour(2).Add(1), hour(2).Add(2) }, []string{""}},
-		"of the project":         {func(q *run.Query) { q.ProjectIDs = []string{b.owner.ProjectID} }, []string{"4 3 2 1 0"}},
-		"of another project":     {func(q *run.Query) { q.ProjectIDs, q.PageSize = []string{uuid.NewString()}, 1 }, []string{""}},
-		"of another owner":       {func(q *run.Query) { q.OrganizationID, q.PageSize = uuid.NewString(), 1 }, []string{""}},
-		"of another region":      {func(q *run.Query) { q.Region, q.PageSize = "nl-ams", 1 }, []string{""}},
-		"of another container":   {func(q *run.Query) { q.ContainerID = uuid.NewString() }, []string{""}},
-		"all failures":           {func(q *run.Query) { *q = b.failures() }, []string{"6 4 1"}},
-		"pages of failures":      {func(q *run.Query) { *q = b.failures(); q.PageSize = 2 }, []string{"6 4", "1"}},
-		"failures of a time":     {func(q *run.Query) { *q = b.failures(); q.After, q.Before = hour(2), hour(6) }, []string{"4"}},
-		"failures of an owner":   {func(q *run.Query) { *q = b.failures(); q.OrganizationID = uuid.NewString() }, []string{""}},
-		"failures of no project": {func(q *run.Query) { *q = b.failures(); q.ProjectIDs = []string{uuid.NewString()} }, []string{""}},
+		"all":                       {func(*run.Query) {}, []string{"4 3 2 1 0"}},
+		"pages":                     {func(q *run.Query) { q.PageSize = 2 }, []string{"4 3", "2 1", "0"}},
+		"failed":                    {func(q *run.Query) { q.States, q.PageSize = []run.State{run.Failed}, 1 }, []string{"4", "1", ""}},
+		"from an hour":              {func(q *run.Query) { q.After = hour(3) }, []string{"4 3"}},
+		"from after an hour":        {func(q *run.Query) { q.After = hour(3).Add(time.Millisecond) }, []string{"4"}},
+		"before an hour":            {func(q *run.Query) { q.Before = hour(2) }, []string{"1 0"}},
+		"before after an hour":      {func(q *run.Query) { q.Before = hour(2).Add(time.Millisecond) }, []string{"2 1 0"}},
+		"an empty time":             {func(q *run.Query) { q.After, q.Before = hour(2), hour(2) }, []string{""}},
+		"after a position before":   {func(q *run.Query) { q.After, q.Position = hour(2), at(0) }, []string{""}},
+		"after a position beyond":   {func(q *run.Query) { q.Before, q.Position = hour(2), at(4) }, []string{"1 0"}},
+		"failures after a position": {func(q *run.Query) { *q = b.failures(); q.Before, q.Position = hour(2), at(4) }, []string{"1"}},
+		"within a second":           {func(q *run.Query) { q.After, q.Before = hour(2).Add(1), hour(2).Add(2) }, []string{""}},
+		"of the project":            {func(q *run.Query) { q.ProjectIDs = []string{b.owner.ProjectID} }, []string{"4 3 2 1 0"}},
+		"of another project":        {func(q *run.Query) { q.ProjectIDs, q.PageSize = []string{uuid.NewString()}, 1 }, []string{""}},
+		"of another owner":          {func(q *run.Query) { q.OrganizationID, q.PageSize = uuid.NewString(), 1 }, []string{""}},
+		"of another region":         {func(q *run.Query) { q.Region, q.PageSize = "nl-ams", 1 }, []string{""}},
+		"of another container":      {func(q *run.Query) { q.ContainerID = uuid.NewString() }, []string{""}},
+		"all failures":              {func(q *run.Query) { *q = b.failures() }, []string{"6 4 1"}},
+		"pages of failures":         {func(q *run.Query) { *q = b.failures(); q.PageSize = 2 }, []string{"6 4", "1"}},
+		"failures of a time":        {func(q *run.Query) { *q = b.failures(); q.After, q.Before = hour(2), hour(6) }, []string{"4"}},
+		"failures of an owner":      {func(q *run.Query) { *q = b.failures(); q.OrganizationID = uuid.NewString() }, []string{""}},
+		"failures of no project":    {func(q *run.Query) { *q = b.failures(); q.ProjectIDs = []string{uuid.NewString()} }, []string{""}},
 	} {
 		q := query
 		test.change(&q)
