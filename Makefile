@@ -16,8 +16,9 @@ STAGE     ?= dev
 FUZZTIME  ?= 30s
 COUNT     ?= 100
 # The tests wait most of the time, so more of them run at once than there are cores. Lint
-# runs vet. The end-to-end tests take long on a slow machine.
-GOTEST    := go test -race -p 4 -parallel 4 -vet=off -timeout 20m
+# runs vet. Without debug information, linking takes half as long. The end-to-end tests take
+# long on a slow machine.
+GOTEST    := go test -race -p 4 -parallel 4 -vet=off -ldflags=-w -timeout 20m
 # go test begins packages in this order, and repeats none.
 LONGEST_FIRST := ./infra/e2e ./shared/relay ./functions/reconcile ./...
 # Test binaries get copies of one emulator. Each would else take some six seconds of
@@ -40,10 +41,11 @@ sam-local: ## Run the function F (list-trigger, …) on its sample event in Dock
 		sed "s/123456789012/$$AWS_ACCOUNT_ID/g" events/$(F).json | sam local invoke $$function --event - --parameter-overrides Architecture=$$ARCHITECTURE
 
 # The tests use emulators of their own, whatever the shell has. awscron compares 20 times
-# as many schedules without the race detector.
+# as many schedules without the race detector, while the other tests wait.
 test: build ## Run all tests, or those of PKG (./shared/domain/cron) whose names match T
-	@unset AWS_ENDPOINT_URL; $(WITH_EMULATORS) $(GOTEST) $(if $(T),-run '$(T)') $(or $(PKG),$(LONGEST_FIRST))
-	@$(if $(T)$(PKG),,go test ./infra/local/awscron)
+	@unset AWS_ENDPOINT_URL; $(if $(T)$(PKG),,go test ./infra/local/awscron & awscron=$$!;) \
+		$(WITH_EMULATORS) $(GOTEST) $(if $(T),-run '$(T)') $(or $(PKG),$(LONGEST_FIRST)); \
+		status=$$?; $(if $(T)$(PKG),,wait $$awscron || status=1;) exit $$status
 
 # A package needs the emulator if its test binary has the package that starts it.
 unit: ## Run the tests that need no emulator
