@@ -144,6 +144,8 @@ func TestRelay_KilledUnderLoadLosesNothingOfAStream(t *testing.T) {
 	}
 	b.expectReady(b.createNATS("orders", b.NATSURL(), "orders.new").ID)
 
+	leases := store.Leases{Client: dynamodb.NewFromConfig(b.AWSConfig()), Table: b.Function("sweep").Environment["CLAIMS_TABLE"]}
+	var killed store.Lease
 	const messages = 5000
 	for i := range messages {
 		if _, err := js.Publish(t.Context(), "orders.new", []byte(strconv.Itoa(i))); err != nil {
@@ -151,13 +153,15 @@ func TestRelay_KilledUnderLoadLosesNothingOfAStream(t *testing.T) {
 		}
 		if i == messages/2 {
 			b.eventually("it is under load", func() bool { return target.count() > messages/10 })
+			if killed, err = leases.Get(t.Context(), "0"); err != nil {
+				t.Fatal(err)
+			}
 			b.killRelay(t)
 		}
 	}
-	leases := store.Leases{Client: dynamodb.NewFromConfig(b.AWSConfig()), Table: b.Function("sweep").Environment["CLAIMS_TABLE"]}
 	b.eventually("the dead relay's lease is over", func() bool {
 		lease, err := leases.Get(t.Context(), "0")
-		return err == nil && lease.Wanted(time.Now())
+		return err == nil && (lease.Wanted(time.Now()) || lease.Holder != killed.Holder)
 	})
 	b.nextMinute() // the watchdog's run is due a minute after the last one
 	b.nextMinute()
