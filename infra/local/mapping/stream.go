@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	// idlePause is the pause after a look that found no record.
-	idlePause = 100 * time.Millisecond
+	// idlePause is the pause after a look that found no record. Lambda looks four times a
+	// second (Developer Guide, "Using AWS Lambda with Amazon DynamoDB").
+	idlePause = 250 * time.Millisecond
 	// The pauses between the tries of a failing batch.
 	firstRetryPause = 200 * time.Millisecond
 	longestPause    = 10 * time.Second
