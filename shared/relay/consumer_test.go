@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"containertriggers/shared/domain/trigger"
 )
 
 // healCases are the changes that an operator may make to a trigger's consumer at the
@@ -202,8 +200,6 @@ func TestConsumer_ChangedByHandContinuesAtItsPosition(t *testing.T) {
 			return c.FilterSubject == h.subject && c.AckPolicy == jetstream.AckExplicitPolicy && c.MaxDeliver == -1 && c.MaxAckPending == maxAckPending &&
 				c.AckWait == b.Timing.withDefaults().AckWait && !c.HeadersOnly && !c.MemoryStorage && c.MaxRequestBatch == 0 && !consumer.CachedInfo().Paused
 		})
-		if got := b.get(h.id); got.Status != trigger.Ready {
-			t.Errorf("%s: it is %s: %s", h.stream, got.Status, got.ErrorMessage)
-		}
+		b.ready(h.id) // a busy machine may keep the relay from its position for a moment
 	}
 }
