@@ -188,8 +188,6 @@ func TestCall_ExplainsFailuresToTheOwner(t *testing.T) {
 		return server.URL
 	}
 	const closedWithoutAnswer = "the container closed the connection without an answer"
-	closed := httptest.NewServer(nil)
-	closed.Close()
 	untrusted := httptest.NewTLSServer(nil)
 	t.Cleanup(untrusted.Close)
 
@@ -201,7 +199,7 @@ func TestCall_ExplainsFailuresToTheOwner(t *testing.T) {
 		"an error":                        {status(503), "the container answered 503 Service Unavailable", true, 503},
 		"a redirect":                      {status(307, "Location", "http://127.0.0.1:1/"), "the container answered 307 Temporary Redirect, and redirects are not followed", true, 307},
 		"an odd status":                   {status(599), "the container answered 599", true, 599},
-		"nobody":                          {closed.URL, "the container refuses connections", true, 0},
+		"nobody":                          {"http://127.0.0.1:1", "the container refuses connections", true, 0},
 		"a loopback address":              {status(200), "the container's address 127.0.0.1 is not public", false, 0},
 		"a loopback name":                 {strings.Replace(status(200), "127.0.0.1", "localhost", 1), "is not public", false, 0},
 		"a decimal address":               {"http://2130706433/", "", false, 0},

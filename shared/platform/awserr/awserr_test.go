@@ -95,10 +95,8 @@ func TestTransient_IncludesBrokenConnections(t *testing.T) {
 		t.Cleanup(server.Close)
 		return server.URL
 	}
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
 	for name, endpoint := range map[string]string{
-		"nobody listens":        closed.URL,
+		"nobody listens":        "http://127.0.0.1:1",
 		"no answer comes":       hijacked(""),
 		"the headers break off": hijacked("HTTP/1.1 200 OK\r\nContent-"),
 		"the body breaks off":   hijacked("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"TableNames\":["),
