@@ -136,6 +136,26 @@ func TestReplay_StartsARunOnceAtATime(t *testing.T) {
 	}
 }
 
+func TestRuns_AreNotFoundInAnotherRegion(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	if _, err := b.run(`{"wait":"0s"}`); err != nil {
+		t.Fatal(err)
+	}
+	its := b.only()
+	elsewhere := httpapi.Request{Region: "nl-ams", ID: its.ID(), Body: []byte(`{}`)}
+	ask := func(op httpapi.Operation[run.Run]) error {
+		_, err := op.Do(t.Context(), b.caller, elsewhere, its)
+		return err
+	}
+	_, ran := b.Run().Do(t.Context(), b.caller, elsewhere, b.trigger)
+	for what, err := range map[string]error{"get": ask(runs.Get(b.Runs)), "delete": ask(runs.Delete(b.Runs)), "replay": ask(b.Replay()), "run": ran} {
+		if apierr.From(err).Type != apierr.TypeNotFound {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+}
+
 func TestRun_RefusesATriggerThatIsBeingDeleted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"reflect"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/google/uuid"
 
@@ -325,10 +327,25 @@ func TestList_ReadsNothingOfOthersAfterAnyPosition(t *testing.T) {
 	if found, _, err := b.List(t.Context(), q); err != nil || len(found) != 1 || found[0].Key != mine.Key {
 		t.Errorf("got %v, %v", found, err)
 	}
-	q.TriggerID, q.Position = foreign.TriggerID, foreign.Key
-	if found, next, err := b.List(t.Context(), q); err != nil || len(found) > 0 || next != nil {
-		t.Errorf("got %v, %v, %v", found, next, err)
+	q.TriggerID, q.Position, q.PageSize = foreign.TriggerID, run.Key{}, 1
+	counter := &requestCounter{HTTPClient: mototest.Config(t).HTTPClient}
+	cfg := mototest.Config(t)
+	cfg.HTTPClient = counter
+	b.Client = dynamodb.NewFromConfig(cfg)
+	if found, next, err := b.List(t.Context(), q); err != nil || len(found) > 0 || next != nil || counter.requests.Load() != 1 {
+		t.Errorf("got %v, %v, %v after %d requests", found, next, err, counter.requests.Load())
 	}
+}
+
+// requestCounter counts requests to AWS.
+type requestCounter struct {
+	aws.HTTPClient
+	requests atomic.Int64
+}
+
+func (c *requestCounter) Do(r *http.Request) (*http.Response, error) {
+	c.requests.Add(1)
+	return c.HTTPClient.Do(r)
 }
 
 func TestDelete_KeepsTheClaimOfTheEvent(t *testing.T) {
