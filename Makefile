@@ -18,7 +18,7 @@ COUNT     ?= 100
 # The tests wait most of the time, so more of them run at once than there are cores. Lint
 # runs vet. Without debug information, linking takes half as long. The end-to-end tests take
 # long on a slow machine.
-GOTEST    := go test -race -p 4 -parallel 4 -vet=off -ldflags=-w -timeout 20m
+GOTEST    := go test -race -p 3 -parallel 4 -vet=off -ldflags=-w -timeout 20m
 # go test begins packages in this order, and repeats none.
 LONGEST_FIRST := ./infra/e2e ./shared/relay ./functions/reconcile ./...
 # Test binaries get copies of one emulator. Each would else take some six seconds of

@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -105,15 +104,8 @@ var clouds atomic.Int64
 // shared is the cloud of all tests that can live with others beside them.
 var shared = sync.OnceValues(func() (*world, error) { return start(0, 0) })
 
-// testsAtOnce is how many of these tests run at the same time. They wait most of the time.
-const testsAtOnce = "6"
-
 func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
-	flag.Parse()
-	if err := flag.Set("test.parallel", testsAtOnce); err != nil {
-		panic(err) // go test has the flag
-	}
 	code := m.Run()
 	if w, err := shared(); err == nil {
 		w.Close()

@@ -178,10 +178,10 @@ func TestRelay_KilledUnderLoadLosesNothingOfAStream(t *testing.T) {
 }
 
 // TestWatchdog_StartsASuccessorForEachRelay has a cloud of its own, in which runs of the relay
-// are short.
+// are short. A successor has a third of a run to come, which must be enough on a busy machine.
 func TestWatchdog_StartsASuccessorForEachRelay(t *testing.T) {
 	t.Parallel()
-	w, err := start(0, 15*time.Second)
+	w, err := start(0, 45*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

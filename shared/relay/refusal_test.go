@@ -72,10 +72,12 @@ func TestShard_RefusesTriggersWithLongCalls(t *testing.T) {
 // A run of 24 s stands for one of 15 minutes, and the call for one of 4 minutes.
 func TestHandOver_LetsALongCallEndOnce(t *testing.T) {
 	t.Parallel()
-	const length, takes = 24 * time.Second, 6400 * time.Millisecond
+	// The run asks for its successor 30 seconds before its end, and drains 10 seconds later if
+	// none comes. The call must begin between the two, even on a busy machine.
+	const length, takes = time.Minute, 16 * time.Second
 	b := setup(t, nil)
-	b.Timing.HandOver = 4 * time.Second
-	b.to.ID, b.to.Timeout = uuid.NewString(), 8*time.Second
+	b.Timing.HandOver = 10 * time.Second
+	b.to.ID, b.to.Timeout = uuid.NewString(), 20*time.Second
 	if err := b.Containers.Create(t.Context(), b.to); err != nil {
 		t.Fatal(err)
 	}
