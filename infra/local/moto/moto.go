@@ -17,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"containertriggers/infra/local/child"
+	"containertriggers/shared/platform/awsclient"
 )
 
 // Region is the AWS region of the emulator.
@@ -90,7 +91,7 @@ func (s *Server) Close() {
 }
 
 // client is shared by all configurations, so that their requests use connections again.
-var client = awshttp.NewBuildableClient()
+var client = awsclient.WholeAnswers(awshttp.NewBuildableClient())
 
 // Config returns the AWS configuration for an emulator at the endpoint. The credentials
 // are made up, because emulators do not check them.

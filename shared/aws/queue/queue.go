@@ -26,6 +26,7 @@ import (
 
 	"containertriggers/shared/contract/secret"
 	"containertriggers/shared/domain/trigger"
+	"containertriggers/shared/platform/awsclient"
 	"containertriggers/shared/platform/awserr"
 )
 
@@ -124,7 +125,7 @@ func mayDelete(ctx context.Context, client *sqs.Client, config trigger.SQS) erro
 // NewClient returns an SQS client for a trigger's endpoint and key.
 func NewClient(config trigger.SQS, key secret.Text, region string, client sqs.HTTPClient) *sqs.Client {
 	return sqs.New(sqs.Options{
-		Region: region, BaseEndpoint: &config.Endpoint, HTTPClient: client,
+		Region: region, BaseEndpoint: &config.Endpoint, HTTPClient: awsclient.WholeAnswers(client),
 		Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 			return aws.Credentials{AccessKeyID: config.AccessKeyID, SecretAccessKey: string(key)}, nil
 		}),

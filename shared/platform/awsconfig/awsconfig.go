@@ -13,6 +13,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+
+	"containertriggers/shared/platform/awsclient"
 )
 
 // attemptTimeout limits one attempt of a call, so that the SDK still has time for a retry
@@ -26,7 +28,7 @@ func FromEnvironment() aws.Config {
 	cfg := aws.Config{
 		Region:      os.Getenv("AWS_REGION"),
 		Credentials: aws.CredentialsProviderFunc(environmentCredentials),
-		HTTPClient:  awshttp.NewBuildableClient().WithTimeout(attemptTimeout),
+		HTTPClient:  awsclient.WholeAnswers(awshttp.NewBuildableClient().WithTimeout(attemptTimeout)),
 	}
 	if endpoint := os.Getenv("AWS_ENDPOINT_URL"); endpoint != "" {
 		cfg.BaseEndpoint = &endpoint
@@ -38,9 +40,9 @@ func FromEnvironment() aws.Config {
 // LimitConnections limits the connections to each AWS service. A call beyond the limit waits
 // for a connection.
 func LimitConnections(cfg *aws.Config, most int) {
-	cfg.HTTPClient = awshttp.NewBuildableClient().WithTimeout(attemptTimeout).WithTransportOptions(func(t *http.Transport) {
+	cfg.HTTPClient = awsclient.WholeAnswers(awshttp.NewBuildableClient().WithTimeout(attemptTimeout).WithTransportOptions(func(t *http.Transport) {
 		t.MaxConnsPerHost, t.MaxIdleConnsPerHost = most, most
-	})
+	}))
 }
 
 func environmentCredentials(context.Context) (aws.Credentials, error) {
