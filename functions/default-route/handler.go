@@ -28,6 +28,8 @@ var routes = []struct {
 	{regional + "/triggers/?*", []string{"GET", "PATCH", "DELETE"}},
 	{regional + "/triggers/?*/next-runs", []string{"GET"}},
 	{regional + "/triggers/?*/run", []string{"POST"}},
+	{regional + "/triggers/?*/pause", []string{"POST"}},
+	{regional + "/triggers/?*/resume", []string{"POST"}},
 	{regional + "/preview-schedule", []string{"POST"}},
 	{regional + "/trigger-runs", []string{"GET"}},
 	{regional + "/trigger-runs/?*", []string{"GET", "DELETE"}},

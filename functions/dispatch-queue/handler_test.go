@@ -315,6 +315,18 @@ func TestHandle_DeliversNothingForATriggerThatLeftTheQueue(t *testing.T) {
 			}
 			return b.targets.Triggers.Remove(t.Context(), b.trigger.ID)
 		},
+		"paused": func(b *testBundle) error {
+			current, err := b.targets.Triggers.Get(t.Context(), b.trigger.ID)
+			if err != nil {
+				return err
+			}
+			paused, err := current.Pause([]byte(`{}`), time.Now())
+			if err != nil {
+				return err
+			}
+			_, err = b.targets.Triggers.Update(t.Context(), current, paused)
+			return err
+		},
 		"on its way to another queue": func(b *testBundle) error {
 			current, err := b.targets.Triggers.Get(t.Context(), b.trigger.ID)
 			if err != nil {

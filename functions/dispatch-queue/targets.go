@@ -30,7 +30,7 @@ type targets struct {
 }
 
 // get returns the target of a queue. It returns errNoTarget if the queue has no trigger,
-// or if its trigger is being deleted or moves to another queue.
+// or if its trigger is paused, is being deleted or moves to another queue.
 func (t *targets) get(ctx context.Context, queueARN string) (claimed, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,6 +54,8 @@ func (t *targets) get(ctx context.Context, queueARN string) (claimed, error) {
 		return claimed{}, err
 	case found.Trigger.Status == trigger.Deleting:
 		return claimed{}, fmt.Errorf("%w: the trigger is being deleted", errNoTarget)
+	case found.Trigger.Paused():
+		return claimed{}, fmt.Errorf("%w that is not paused", errNoTarget)
 	case found.Trigger.SQS == nil || found.Trigger.SQS.QueueURL != claim.QueueURL:
 		return claimed{}, fmt.Errorf("%w: the trigger moves to another queue", errNoTarget)
 	}

@@ -76,6 +76,9 @@ func (f function) handle(ctx context.Context, event json.RawMessage) error {
 	case to.Trigger.Status == trigger.Deleting:
 		f.notCalled(ctx, log, "the trigger is being deleted")
 		return nil
+	case to.Trigger.Paused():
+		log.InfoContext(ctx, "no call was made", "reason", "the trigger is paused")
+		return f.endPaused(ctx, to, due)
 	case !due.Current(to.Trigger):
 		return f.refuse(ctx, log, to, due)
 	}
@@ -120,6 +123,20 @@ func (f function) handle(ctx context.Context, event json.RawMessage) error {
 func (f function) notCalled(ctx context.Context, log *slog.Logger, reason string) {
 	log.WarnContext(ctx, "no call was made", "reason", reason)
 	metric.Count(ctx, "not called", f.stack, map[string]int{"NotCalled": 1})
+}
+
+// endPaused ends the run of an occurrence that failed before the pause and would be retried
+// now. An occurrence that comes first during the pause has no run: resume says what becomes of it.
+func (f function) endPaused(ctx context.Context, to *resolve.Target, due trigger.Occurrence) error {
+	its, err := f.runs.Get(ctx, due.Run(to.Trigger).Key)
+	if errors.Is(err, store.ErrNotFound) || err == nil && its.State != run.Retrying {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	its.Message, its.TerminatedAt = its.Message+"; the trigger was paused before the next attempt", f.resolver.Now()
+	return f.runs.GiveUp(ctx, its)
 }
 
 // propagation is how long EventBridge Scheduler may still fire a schedule that has

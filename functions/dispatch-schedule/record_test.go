@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net/http"
 	"reflect"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"containertriggers/infra/local/moto/mototest"
+	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/run"
 )
 
@@ -63,6 +65,52 @@ func TestHandle_RecordsEveryAttempt(t *testing.T) {
 	}
 	if want := b.clock.Add(run.FailedRetention).Truncate(time.Second); !got.ExpiresAt.Equal(want) {
 		t.Errorf("it expires at %v, want %v", got.ExpiresAt, want)
+	}
+}
+
+// pause pauses the trigger, or ends its pause.
+func (b *testBundle) pause(paused bool) {
+	b.t.Helper()
+	current, err := b.resolver.Triggers.Get(b.t.Context(), b.trigger.ID)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	changed, err := current.Pause([]byte(`{"reason":"r"}`), due.Add(-time.Second))
+	if !paused {
+		changed, _, err = current.Resume([]byte(`{}`), due.Add(-time.Second))
+	}
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.resolver.Triggers.Update(b.t.Context(), current, changed); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestHandle_CallsNobodyWhilePaused(t *testing.T) {
+	t.Parallel()
+	b := setup(t, http.StatusInternalServerError)
+	b.pause(true)
+	if err := b.deliver("early"); err != nil {
+		t.Error(err)
+	}
+	b.expectCalls(0)
+	if _, err := b.runs.Get(t.Context(), b.fire().Run(b.trigger).Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("the occurrence has a run: %v", err)
+	}
+	b.pause(false)
+	if err := b.deliver("run"); err == nil {
+		t.Error("a failure is no error")
+	}
+	b.pause(true)
+	// The retry of what failed before the pause ends the run.
+	if err := b.deliver("run"); err != nil {
+		t.Error(err)
+	}
+	b.expectCalls(attempts)
+	got := b.recorded()
+	if got.State != run.Failed || got.Reason != run.HTTPStatus || got.Message != "the container answered 500 Internal Server Error; the trigger was paused before the next attempt" {
+		t.Errorf("got %+v", got)
 	}
 }
 

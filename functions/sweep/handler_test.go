@@ -351,24 +351,24 @@ func TestSweep_RequeuesTriggersOnAShardThatNoLongerExists(t *testing.T) {
 	b := setup(t)
 	b.sources.Relay.Shards = 1
 	here := b.ready(`"nats_config":{"server_urls":["nats://n"],"subject":"s"}`)
-	b.sweepWithoutRelays(1)
+	b.sweepWithoutRelays()
 	if b.reopened(here) {
 		t.Error("one that is where it should be was reopened")
 	}
 	if err := b.triggers.SetRelay(t.Context(), here.ID, "7", here.Generation); err != nil {
 		t.Fatal(err)
 	}
-	b.sweepWithoutRelays(1)
+	b.sweepWithoutRelays()
 	if !b.reopened(here) {
 		t.Error("one on a shard that is not was not reopened")
 	}
 }
 
-// sweepWithoutRelays walks as a run does, with so many shards.
-func (b *testBundle) sweepWithoutRelays(shards int) {
+// sweepWithoutRelays scans as a run does, with one shard, and starts no relay.
+func (b *testBundle) sweepWithoutRelays() {
 	b.t.Helper()
 	s := &sweep{function: b.function, found: map[string]int{}, progress: map[string]string{}}
-	s.sources.Relay.Shards = shards
+	s.sources.Relay.Shards = 1
 	for _, w := range s.scans() {
 		if err := s.run(b.t.Context(), w); err != nil {
 			b.t.Fatal(err)

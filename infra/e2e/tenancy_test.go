@@ -93,6 +93,8 @@ func TestTenancy_EachCallerSeesAndChangesOnlyItsOwn(t *testing.T) {
 		{"list the failed runs of a project", http.MethodGet, "/trigger-runs?project_id=" + b.organization, "", mine(failed.ID()), mine(failed.ID()), noRuns, noRuns},
 		{"get run", http.MethodGet, "/trigger-runs/" + failed.ID(), "", ok, ok, noRun, noRun},
 		{"run a trigger", http.MethodPost, "/triggers/" + trigger.ID + "/run", `{"wait":"0s"}`, ok, denied("trigger"), noTrigger, noTrigger},
+		{"pause a trigger", http.MethodPost, "/triggers/" + trigger.ID + "/pause", `{}`, ok, denied("trigger"), noTrigger, noTrigger},
+		{"resume a trigger", http.MethodPost, "/triggers/" + trigger.ID + "/resume", `{}`, ok, denied("trigger"), noTrigger, noTrigger},
 		{"replay a run", http.MethodPost, "/trigger-runs/" + failed.ID() + "/replay", `{}`, ok, denied("trigger_run"), noRun, noRun},
 		{"delete run", http.MethodDelete, "/trigger-runs/" + failed.ID(), "", ok, denied("trigger_run"), noRun, noRun},
 		{"preview a schedule", http.MethodPost, "/preview-schedule", `{"schedule":"@daily"}`, daily, daily, daily, daily},

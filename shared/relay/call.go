@@ -9,6 +9,10 @@ import (
 	"containertriggers/shared/dispatch/resolve"
 )
 
+// errPaused is the error of an event that comes between a pause and the end of the
+// subscription. It is no failure of a call. A queue or a stream delivers the event again.
+var errPaused = &invoke.Failure{Message: "the trigger is paused"}
+
 // call calls the container for an event and records the error for error_message. It waits
 // for a connection of the trigger's share.
 func (s *subscription) call(ctx context.Context, event invoke.Event) error {
@@ -16,6 +20,9 @@ func (s *subscription) call(ctx context.Context, event invoke.Event) error {
 		defer s.connections.give(n)
 	}
 	target := s.currentTarget(ctx)
+	if target.Trigger.Paused() {
+		return errPaused
+	}
 	err := error(&invoke.Failure{Message: "the trigger or its container is deleted"})
 	if !s.gone.Load() {
 		err = target.Call(ctx, s.run.relay.Caller, event)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"containertriggers/shared/aws/eventsource"
@@ -68,7 +69,7 @@ func (q Queues) mapTo(ctx context.Context, t trigger.Trigger, wanted queue.Queue
 	if err != nil {
 		return err
 	}
-	id, err := q.Mappings.Apply(ctx, wanted, claim.MappingID)
+	id, err := q.Mappings.Apply(ctx, wanted, claim.MappingID, !t.Paused())
 	if err != nil || id == claim.MappingID {
 		return err
 	}
@@ -108,10 +109,16 @@ func (q Queues) Drifted(ctx context.Context, t trigger.Trigger, mapped map[strin
 		return q.Relay.Drifted(t), nil
 	}
 	held, err := q.Claims.Held(ctx, t.ID)
+	if t.Paused() && len(held) == 0 {
+		return false, err // a trigger of the relay has no claim on a foreign queue
+	}
 	if err != nil || len(held) != 1 {
 		return err == nil, err
 	}
 	of := mapped[held[0]]
+	if t.Paused() {
+		return slices.ContainsFunc(of, func(m eventsource.Mapping) bool { return !m.Disabled }), nil
+	}
 	return len(of) != 1 || !of[0].UpToDate, nil
 }
 

@@ -73,17 +73,17 @@ func (m Mappings) dispatcher(q queue.Queue) string {
 	return m.ShortARN
 }
 
-// Apply maps a queue to its dispatcher and removes its mapping to the other one. It does
-// not wait for Lambda, which polls the queue up to a minute later, and returns the ID of the
+// Apply maps a queue to its dispatcher and removes its mapping to the other one. If enabled is
+// false, Lambda does not poll the queue, which then needs no mapping. Apply does not wait for Lambda, which polls the queue up to a minute later, and returns the ID of the
 // mapping. The caller passes the ID that the last call returned, or "" if there was none.
 // Apply returns [ErrPending] if Lambda is busy with the mapping, and a *[queue.Problem] if
 // Lambda refuses the queue or cannot read it.
-func (m Mappings) Apply(ctx context.Context, q queue.Queue, known string) (id string, err error) {
+func (m Mappings) Apply(ctx context.Context, q queue.Queue, known string, enabled bool) (id string, err error) {
 	if m.Client == nil {
 		return "", ErrPending
 	}
 	function := m.dispatcher(q)
-	if known == "" {
+	if known == "" && enabled {
 		// Most queues have no mapping yet, so a list would only cost a call.
 		if id, err := m.create(ctx, q, function); !awserr.AlreadyExists(err) {
 			return id, explain("creating the mapping of", q.ARN, err)
@@ -101,16 +101,19 @@ func (m Mappings) Apply(ctx context.Context, q queue.Queue, known string) (id st
 			return "", err
 		}
 	}
+	if current == nil && !enabled {
+		return "", nil
+	}
 	if current == nil {
 		id, err := m.create(ctx, q, function)
 		return id, explain("creating the mapping of", q.ARN, err)
 	}
-	return aws.ToString(current.UUID), m.correct(ctx, *current, q)
+	return aws.ToString(current.UUID), m.correct(ctx, *current, q, enabled)
 }
 
 // correct starts the change that a mapping needs to read the queue with the settings that
 // create makes, if any.
-func (m Mappings) correct(ctx context.Context, mapping types.EventSourceMappingConfiguration, q queue.Queue) error {
+func (m Mappings) correct(ctx context.Context, mapping types.EventSourceMappingConfiguration, q queue.Queue, enabled bool) error {
 	if foreign(mapping) {
 		return pendingAfter(m.delete(ctx, mapping)) // a later call creates it anew
 	}
@@ -125,14 +128,20 @@ func (m Mappings) correct(ctx context.Context, mapping types.EventSourceMappingC
 	switch state := aws.ToString(mapping.State); {
 	case state == "Deleting":
 		return ErrPending
-	case slices.Contains(enabled, state) && m.upToDate(mapping, q.FIFO):
+	case !enabled && slices.Contains(disabledStates, state):
+		return nil // the settings do not matter until it is enabled
+	case enabled && slices.Contains(enabledStates, state) && m.upToDate(mapping, q.FIFO):
 		return nil
 	}
-	return m.update(ctx, mapping, q)
+	return m.update(ctx, mapping, q, enabled)
 }
 
-// enabled are the states of a mapping that polls its queue, or soon will.
-var enabled = []string{"Enabled", "Creating", "Enabling", "Updating"}
+// The states of a mapping that polls its queue, or soon will, and of one that does not, or
+// soon will not.
+var (
+	enabledStates  = []string{"Enabled", "Creating", "Enabling", "Updating"}
+	disabledStates = []string{"Disabled", "Disabling"}
+)
 
 // pendingAfter returns the error of a step, or [ErrPending] if the step succeeded and
 // another one must follow.
@@ -247,9 +256,9 @@ func (m Mappings) create(ctx context.Context, q queue.Queue, function string) (i
 	return aws.ToString(created.UUID), nil
 }
 
-func (m Mappings) update(ctx context.Context, mapping types.EventSourceMappingConfiguration, q queue.Queue) error {
+func (m Mappings) update(ctx context.Context, mapping types.EventSourceMappingConfiguration, q queue.Queue, enabled bool) error {
 	input := &lambda.UpdateEventSourceMappingInput{
-		UUID: mapping.UUID, Enabled: aws.Bool(true), BatchSize: aws.Int32(batchSize(q.FIFO)), MaximumBatchingWindowInSeconds: aws.Int32(0),
+		UUID: mapping.UUID, Enabled: &enabled, BatchSize: aws.Int32(batchSize(q.FIFO)), MaximumBatchingWindowInSeconds: aws.Int32(0),
 		FunctionResponseTypes: responseTypes,
 		ScalingConfig:         &types.ScalingConfig{}, // an empty one removes an earlier setting
 	}
@@ -296,6 +305,8 @@ type Mapping struct {
 	// UpToDate is true if Lambda polls the queue, or soon will, with the settings that
 	// Apply makes, and can read it.
 	UpToDate bool
+	// Disabled is true if Lambda does not poll the queue, or soon will not.
+	Disabled bool
 }
 
 // All returns the mappings of all queues, except those that are being deleted. Lambda
@@ -316,7 +327,8 @@ func (m Mappings) All(ctx context.Context) ([]Mapping, error) {
 				}
 				all = append(all, Mapping{
 					ID: aws.ToString(mapping.UUID), QueueARN: arn, FunctionARN: function,
-					UpToDate: slices.Contains(enabled, state) && failure(mapping) == "" && m.upToDate(mapping, strings.HasSuffix(arn, ".fifo")),
+					Disabled: slices.Contains(disabledStates, state),
+					UpToDate: slices.Contains(enabledStates, state) && failure(mapping) == "" && m.upToDate(mapping, strings.HasSuffix(arn, ".fifo")),
 				})
 			}
 		}

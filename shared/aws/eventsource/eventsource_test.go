@@ -36,6 +36,7 @@ type testBundle struct {
 	guard  *guard.Guard
 	queue  queue.Queue
 	known  string // the ID that Apply has returned
+	paused bool
 }
 
 // calls is an HTTP client that counts calls, and lets mappings be in states that moto does
@@ -67,7 +68,7 @@ func (c *calls) Do(request *http.Request) (*http.Response, error) {
 // apply does so as a reconciler does, which remembers the ID.
 func (b *testBundle) apply() error {
 	b.t.Helper()
-	id, err := b.Apply(b.t.Context(), b.queue, b.known)
+	id, err := b.Apply(b.t.Context(), b.queue, b.known, !b.paused)
 	if err == nil {
 		b.known = id
 	}
@@ -273,7 +274,7 @@ func TestMappings_DoNotWaitForLambda(t *testing.T) {
 func TestMappings_MakeNoCallWithoutAClient(t *testing.T) {
 	t.Parallel()
 	m := Mappings{ShortARN: "short", LongARN: "long"}
-	if _, err := m.Apply(t.Context(), queue.Queue{ARN: "q"}, ""); !errors.Is(err, ErrPending) {
+	if _, err := m.Apply(t.Context(), queue.Queue{ARN: "q"}, "", true); !errors.Is(err, ErrPending) {
 		t.Errorf("got %v", err)
 	}
 	if err := m.Remove(t.Context(), "q", "known"); !errors.Is(err, ErrPending) {

@@ -92,7 +92,7 @@ func (s Schedules) Drifted(ctx context.Context, t trigger.Trigger, listed Listed
 			continue
 		}
 		wanted := expressions[i]
-		if !upToDate(found, wanted, s.target(t, wanted.Filter)) {
+		if !upToDate(found, stateOf(t), wanted, s.target(t, wanted.Filter)) {
 			return true, "", nil
 		}
 		changed := aws.ToTime(found.LastModificationDate)
@@ -108,6 +108,7 @@ func (s Schedules) Drifted(ctx context.Context, t trigger.Trigger, listed Listed
 // makes.
 func (s Schedules) identify(t trigger.Trigger, expressions []cron.Expression, listed Listed) string {
 	type schedule struct {
+		State      types.ScheduleState
 		Expression cron.Expression
 		Target     *types.Target
 		Changed    time.Time
@@ -120,10 +121,10 @@ func (s Schedules) identify(t trigger.Trigger, expressions []cron.Expression, li
 			return ""
 		case !found:
 			continue
-		case summary.State != types.ScheduleStateEnabled || summary.Target == nil || aws.ToString(summary.Target.Arn) != s.TargetARN:
+		case summary.State != stateOf(t) || summary.Target == nil || aws.ToString(summary.Target.Arn) != s.TargetARN:
 			return ""
 		}
-		all = append(all, schedule{expressions[i], s.target(t, expressions[i].Filter), aws.ToTime(summary.LastModificationDate).UTC()})
+		all = append(all, schedule{summary.State, expressions[i], s.target(t, expressions[i].Filter), aws.ToTime(summary.LastModificationDate).UTC()})
 	}
 	encoded, err := json.Marshal(all)
 	if err != nil {
@@ -137,8 +138,8 @@ func (s Schedules) identify(t trigger.Trigger, expressions []cron.Expression, li
 // them, AWS fills in the retry policy, so target sets it, and ActionAfterCompletion, which
 // becomes NONE. It leaves the other settings unset (API Reference, "CreateSchedule"). The
 // description does not matter for deliveries.
-func upToDate(found *scheduler.GetScheduleOutput, wanted cron.Expression, target *types.Target) bool {
-	return found.State == types.ScheduleStateEnabled && reflect.DeepEqual(found.Target, target) &&
+func upToDate(found *scheduler.GetScheduleOutput, state types.ScheduleState, wanted cron.Expression, target *types.Target) bool {
+	return found.State == state && reflect.DeepEqual(found.Target, target) &&
 		aws.ToString(found.ScheduleExpression) == wanted.Cron && aws.ToString(found.ScheduleExpressionTimezone) == wanted.Timezone &&
 		found.FlexibleTimeWindow != nil && found.FlexibleTimeWindow.Mode == types.FlexibleTimeWindowModeOff &&
 		found.StartDate == nil && found.EndDate == nil && aws.ToString(found.KmsKeyArn) == "" &&

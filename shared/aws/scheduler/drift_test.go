@@ -67,6 +67,25 @@ func TestDrifted_HealsWithApply(t *testing.T) {
 	b.expectDrift("a schedule too many, healed", tr, false)
 }
 
+func TestDrifted_WantsTheSchedulesOfAPausedTriggerDisabled(t *testing.T) {
+	t.Parallel()
+	b, tr := setup(t), cronTrigger("0 0 1 * 1", "Europe/Paris") // two schedules
+	b.apply(tr)
+	paused := tr
+	paused.PausedAt = time.Now()
+	b.expectDrift("enabled", paused, true)
+	b.apply(paused)
+	for _, name := range names(tr.ID) {
+		if state := b.get(name).State; state != types.ScheduleStateDisabled {
+			t.Errorf("%s is %s", name, state)
+		}
+	}
+	b.expectDrift("disabled", paused, false)
+	b.expectDrift("disabled, of a trigger that is not paused", tr, true)
+	b.apply(tr)
+	b.expectDrift("enabled again", tr, false)
+}
+
 // asAWSAnswers is what GetSchedule answers of a schedule that Apply made, with what
 // AWS fills in (API reference of GetSchedule; for ActionAfterCompletion, which the
 // emulator leaves out, User Guide, "Deleting a schedule").
@@ -89,7 +108,7 @@ func TestDrifted_ComparesEveryField(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !upToDate(s.asAWSAnswers(tr), wanted[0], s.target(tr, cron.NoFilter)) {
+	if !upToDate(s.asAWSAnswers(tr), types.ScheduleStateEnabled, wanted[0], s.target(tr, cron.NoFilter)) {
 		t.Error("what AWS answers of a schedule that nobody changed is drift")
 	}
 
@@ -125,7 +144,7 @@ func TestDrifted_ComparesEveryField(t *testing.T) {
 		for i, change := range each {
 			found := s.asAWSAnswers(tr)
 			change(found)
-			if upToDate(found, wanted[0], s.target(tr, cron.NoFilter)) {
+			if upToDate(found, types.ScheduleStateEnabled, wanted[0], s.target(tr, cron.NoFilter)) {
 				t.Errorf("change %d of %s is no drift", i, field)
 			}
 		}

@@ -112,14 +112,15 @@ func (s Schedules) Remove(ctx context.Context, t trigger.Trigger) error {
 // time zone.
 func (s Schedules) put(ctx context.Context, name string, expression cron.Expression, t trigger.Trigger) error {
 	target := s.target(t, expression.Filter)
+	state := stateOf(t)
 	window := &types.FlexibleTimeWindow{Mode: types.FlexibleTimeWindowModeOff}
 	_, err := s.Client.CreateSchedule(ctx, &scheduler.CreateScheduleInput{
-		Name: &name, GroupName: &s.Group, State: types.ScheduleStateEnabled, Target: target, FlexibleTimeWindow: window,
+		Name: &name, GroupName: &s.Group, State: state, Target: target, FlexibleTimeWindow: window,
 		ScheduleExpression: &expression.Cron, ScheduleExpressionTimezone: &expression.Timezone,
 	})
 	if awserr.AlreadyExists(err) {
 		_, err = s.Client.UpdateSchedule(ctx, &scheduler.UpdateScheduleInput{
-			Name: &name, GroupName: &s.Group, State: types.ScheduleStateEnabled, Target: target, FlexibleTimeWindow: window,
+			Name: &name, GroupName: &s.Group, State: state, Target: target, FlexibleTimeWindow: window,
 			ScheduleExpression: &expression.Cron, ScheduleExpressionTimezone: &expression.Timezone,
 		})
 	}
@@ -131,6 +132,14 @@ func (s Schedules) put(ctx context.Context, name string, expression cron.Express
 		return fmt.Errorf("putting schedule %s: %w", name, err)
 	}
 	return nil
+}
+
+// stateOf returns the state of the trigger's schedules.
+func stateOf(t trigger.Trigger) types.ScheduleState {
+	if t.Paused() {
+		return types.ScheduleStateDisabled
+	}
+	return types.ScheduleStateEnabled
 }
 
 // target returns the target of the trigger's schedules: the function, its input and the

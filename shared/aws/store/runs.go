@@ -83,7 +83,8 @@ func (r Runs) Claim(ctx context.Context, next run.Run, claim Claim) (claims int,
 }
 
 // Enqueue stores a run that somebody asked for, with its request, and sets its state to
-// queued. It may be queued again after the time until.
+// queued. It may be queued again after the time until. Enqueue returns ErrClaimed if the run
+// exists.
 func (r Runs) Enqueue(ctx context.Context, its run.Run, now, until time.Time) error {
 	row := newRunRow(its)
 	row.State, row.Request, row.ExpiresAt, row.ClaimedUntil = run.Queued, its.Request, now.Add(r.Retention).Unix(), optional(until)
@@ -95,6 +96,9 @@ func (r Runs) Enqueue(ctx context.Context, its run.Run, now, until time.Time) er
 		TableName: &r.Table, Item: item,
 		ConditionExpression: aws.String("attribute_not_exists(#trigger_id)"), ExpressionAttributeNames: placeholders("#trigger_id"),
 	})
+	if _, exists := errors.AsType[*types.ConditionalCheckFailedException](err); exists {
+		return ErrClaimed
+	}
 	if err != nil {
 		return fmt.Errorf("queueing %s of trigger %s: %w", its.Event, its.TriggerID, err)
 	}

@@ -58,10 +58,10 @@ func (t Triggers) Create(ctx context.Context, containers Containers, tr trigger.
 func (t Triggers) Update(ctx context.Context, old, updated trigger.Trigger) (current trigger.Trigger, err error) {
 	row := newTriggerRow(updated)
 	set := "SET #name = :name, #description = :description, #tags = :tags, #destination_config = :destination, " +
-		"#sealed_secret = :secret, #updated_at = :updated, #generation = :generation, #unfinished = :unfinished"
+		"#sealed_secret = :secret, #paused_at = :paused, #pause_reason = :reason, #updated_at = :updated, #generation = :generation, #unfinished = :unfinished"
 	values := map[string]any{
 		"name": row.Name, "description": row.Description, "tags": row.Tags, "destination": row.Destination,
-		"secret": row.SealedSecret, "updated": row.UpdatedAt, "generation": row.Generation,
+		"secret": row.SealedSecret, "paused": row.PausedAt, "reason": row.PauseReason, "updated": row.UpdatedAt, "generation": row.Generation,
 		"unfinished": isUnfinished, "old": old.Generation,
 	}
 	switch updated.Source() {
@@ -329,6 +329,10 @@ type triggerRow struct {
 	Unfinished string `json:"unfinished,omitempty"`
 	Verified   string `json:"verified,omitempty"`
 
+	// PausedAt is nil if the trigger is not paused.
+	PausedAt    *timestamp.Time `json:"paused_at,omitempty"`
+	PauseReason string          `json:"pause_reason,omitempty"`
+
 	Status             trigger.Status `json:"status"`
 	ErrorMessage       string         `json:"error_message"`
 	CreatedAt          timestamp.Time `json:"created_at"`
@@ -345,6 +349,7 @@ func newTriggerRow(t trigger.Trigger) triggerRow {
 		Name:        t.Name, Description: t.Description, Tags: t.Tags, Destination: t.Destination,
 		SourceType: t.Source(), Cron: t.Cron, SQS: t.SQS, NATS: t.NATS, SealedSecret: t.SealedSecret, Relay: t.Relay, RelayGeneration: t.RelayGeneration,
 		Unfinished: unfinishedIf(t.Status != trigger.Ready || !t.Settled()), Verified: t.Verified,
+		PausedAt: optional(t.PausedAt), PauseReason: t.PauseReason,
 		Status: t.Status, ErrorMessage: t.ErrorMessage,
 		CreatedAt: timestamp.Time(t.CreatedAt), UpdatedAt: timestamp.Time(t.UpdatedAt),
 		Generation: t.Generation, ObservedGeneration: t.ObservedGeneration,
@@ -357,6 +362,7 @@ func (r triggerRow) trigger() trigger.Trigger {
 		Owner: auth.Owner{OrganizationID: r.OrganizationID, ProjectID: r.ProjectID, NamespaceID: r.NamespaceID},
 		Name:  r.Name, Description: r.Description, Tags: r.Tags, Destination: r.Destination,
 		Cron: r.Cron, SQS: r.SQS, NATS: r.NATS, SealedSecret: r.SealedSecret, Relay: r.Relay, RelayGeneration: r.RelayGeneration, Verified: r.Verified,
+		PausedAt: orZero(r.PausedAt), PauseReason: r.PauseReason,
 		Status: r.Status, ErrorMessage: r.ErrorMessage,
 		CreatedAt: time.Time(r.CreatedAt), UpdatedAt: time.Time(r.UpdatedAt),
 		Generation: r.Generation, ObservedGeneration: r.ObservedGeneration,

@@ -60,14 +60,16 @@ func (s State) Ended() bool { return s == Succeeded || s == Failed }
 // Origin is what caused a run.
 type Origin string
 
-// The origins: a schedule, or a caller of the API who asked for the run.
+// The origins: a schedule, a call of the API that asks for the run, or the catch-up after a
+// pause.
 const (
 	Schedule Origin = "schedule"
 	Manual   Origin = "manual"
+	CatchUp  Origin = "catch_up"
 )
 
 // Origins returns all origins.
-func Origins() []Origin { return []Origin{Schedule, Manual} }
+func Origins() []Origin { return []Origin{Schedule, Manual, CatchUp} }
 
 // Reason is the kind of a failure.
 type Reason string

@@ -14,6 +14,8 @@ type change struct {
 	cron                           *cronChange
 	sqs                            *sqsChange
 	nats                           *natsChange
+	// paused is for a new trigger alone. An update must not resume what an operator stopped.
+	paused *bool
 }
 
 type cronChange struct {
@@ -38,6 +40,7 @@ func decode(data []byte, faults *apierr.Arguments) change {
 		description: object.String("description"),
 		containerID: object.String("container_id"),
 		tags:        object.Strings("tags"),
+		paused:      object.Bool("paused"),
 	}
 	if destination, ok := object.Object("destination_config"); ok {
 		c.httpPath = unlessEmpty(destination.String("http_path"))

@@ -22,6 +22,9 @@ func Create(data []byte, id, region string, now time.Time) (Trigger, *secret.Tex
 		Destination: Destination{HTTPPath: defaultPath, HTTPMethod: defaultMethod},
 		Status:      Creating, CreatedAt: now, UpdatedAt: now, Generation: 1,
 	}
+	if change.paused != nil && *change.paused {
+		t.PausedAt = now
+	}
 	request.Required(&faults, "name", change.name)
 	request.Required(&faults, "container_id", change.containerID)
 	t.describe(change, &faults)

@@ -43,7 +43,8 @@ type NextRun struct {
 }
 
 // NextRuns returns the next runs after a time, up to count. It returns no runs if the
-// trigger's source is not cron, or if the trigger is being deleted. It returns an error if the stored schedule does not parse.
+// trigger's source is not cron, or if the trigger is paused or being deleted. It returns an
+// error if the stored schedule does not parse.
 func (t Trigger) NextRuns(after time.Time, count int) (NextRuns, error) {
 	if t.Cron == nil {
 		return NextRuns{NextRuns: []NextRun{}}, nil
@@ -59,7 +60,7 @@ func (t Trigger) NextRuns(after time.Time, count int) (NextRuns, error) {
 	answer := NextRuns{
 		Description: schedule.Describe() + ", " + t.Cron.Timezone, Timezone: t.Cron.Timezone, NextRuns: []NextRun{},
 	}
-	if t.Status == Deleting {
+	if t.Status == Deleting || t.Paused() {
 		return answer, nil
 	}
 	for _, found := range schedule.Upcoming(after, zone, count) {

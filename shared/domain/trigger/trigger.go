@@ -42,6 +42,11 @@ type Trigger struct {
 	// if sweep has not looked yet.
 	Verified string
 
+	// PausedAt is the time since which the trigger is paused, or zero. PauseReason is
+	// the reason that the caller gave.
+	PausedAt    time.Time
+	PauseReason string
+
 	Status Status
 	// ErrorMessage says in the user's terms why the trigger is in [Error]. If the trigger is
 	// [Ready], it says why the last call failed. It is empty if there is no error.

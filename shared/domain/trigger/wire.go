@@ -8,7 +8,7 @@ import (
 )
 
 // MarshalJSON returns the trigger as the API answers it, without its secret. The fields
-// have the order of the contract.
+// have the order of the contract; those that the original does not have come last.
 func (t Trigger) MarshalJSON() ([]byte, error) {
 	answer := struct {
 		ID           string         `json:"id"`
@@ -27,15 +27,23 @@ func (t Trigger) MarshalJSON() ([]byte, error) {
 		Cron         *Cron          `json:"cron_config,omitempty"`
 		SQS          *SQS           `json:"sqs_config,omitempty"`
 		NATS         *NATS          `json:"nats_config,omitempty"`
+
+		PausedAt    *timestamp.Time `json:"paused_at"`
+		PauseReason string          `json:"pause_reason"`
 	}{
 		ID: t.ID, Name: t.Name, Description: t.Description, Tags: t.Tags, Status: t.Status,
 		ContainerID: t.ContainerID, Destination: t.Destination, SourceType: t.Source(),
 		CreatedAt: timestamp.Time(t.CreatedAt), UpdatedAt: timestamp.Time(t.UpdatedAt),
 		Region: t.Region, SRN: srn.Of(t.Domain, t.Region, "triggers", t.ID),
 		Cron: t.Cron, SQS: t.SQS, NATS: t.NATS,
+		PauseReason: t.PauseReason,
+	}
+	if t.Paused() {
+		answer.PausedAt = (*timestamp.Time)(&t.PausedAt)
 	}
 	if !t.Status.Transient() {
-		answer.ErrorMessage = &t.ErrorMessage
+		message := t.answeredError()
+		answer.ErrorMessage = &message
 	}
 	return json.Marshal(answer)
 }
