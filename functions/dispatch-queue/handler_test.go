@@ -494,7 +494,7 @@ func TestHandle_ShortRunNamesTheVisibilityTimeoutToSet(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { close(release) })
-	ctx, cancel := context.WithTimeout(t.Context(), recordTime+1500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), recordTime+5*time.Second)
 	defer cancel()
 	response, err := b.handle(ctx, b.batch(1, "m"))
 	if err != nil || len(response.BatchItemFailures) != 1 || ctx.Err() != nil {

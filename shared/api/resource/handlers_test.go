@@ -251,11 +251,12 @@ func TestUpdate_ReturnsTooManyRequestsIfOthersAlwaysWin(t *testing.T) {
 	}
 }
 
-// cutOff is a table that hears of the deadline instead of the outcome of a write, which
-// took effect or not.
+// cutOff is a table at which the deadline, which end brings about, comes before the outcome of
+// a write, which took effect or not.
 type cutOff struct {
 	store.Triggers
 	written bool
+	end     func()
 }
 
 func (c cutOff) Update(ctx context.Context, old, updated trigger.Trigger) (trigger.Trigger, error) {
@@ -264,7 +265,7 @@ func (c cutOff) Update(ctx context.Context, old, updated trigger.Trigger) (trigg
 			return current, err
 		}
 	}
-	<-ctx.Done()
+	c.end()
 	return trigger.Trigger{}, ctx.Err()
 }
 
@@ -278,9 +279,8 @@ func TestUpdate_LooksAgainIfTheDeadlineCutsOffItsWrite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b.handlers.Store = cutOff{triggers, written}
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
+		ctx, cancel := context.WithCancel(t.Context())
+		b.handlers.Store = cutOff{triggers, written, cancel}
 		answer, err := b.update().Do(ctx, b.callers["all"], httpapi.Request{Region: "fr-par", ID: id, Body: []byte(`{"name":"x"}`)}, found)
 		if updated, ok := answer.(trigger.Trigger); written && (err != nil || !ok || updated.Name != "x") {
 			t.Errorf("a write that took effect: got %v, %v", answer, err)

@@ -241,7 +241,7 @@ func TestStore_WaitsLongerAndLongerForUnprocessedKeys(t *testing.T) {
 		}), middleware.After)
 	})
 	b.use(cfg)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
 	if _, err := b.triggers.Present(ctx, []string{"a"}); err == nil || attempts < 2 || attempts > 100 {
 		t.Errorf("got %v after %d attempts", err, attempts)
