@@ -61,6 +61,11 @@ func TestAnnounce_PutsOneEventForEachChangeOfStatus(t *testing.T) {
 			"generation":    events.NewNumberAttribute("1"), "observed_generation": events.NewNumberAttribute("1"),
 		}
 	}
+	paused := func(status trigger.Status) map[string]events.DynamoDBAttributeValue {
+		row := image(status, "")
+		row["paused_at"] = events.NewStringAttribute("2026-11-26T12:00:00.000000Z")
+		return row
+	}
 	for _, change := range []struct {
 		name          string
 		before, after map[string]events.DynamoDBAttributeValue
@@ -75,6 +80,11 @@ func TestAnnounce_PutsOneEventForEachChangeOfStatus(t *testing.T) {
 		{"it fails in another way", image(trigger.Error, "no queue"), image(trigger.Error, "no permission"), nil},
 		{"it heals", image(trigger.Error, "no permission"), image(trigger.Ready, ""), []string{"Trigger Ready"}},
 		{"it breaks", image(trigger.Ready, ""), image(trigger.Error, "no queue"), []string{"Trigger Error"}},
+		{"it is paused", image(trigger.Ready, ""), paused(trigger.Ready), []string{"Trigger Paused"}},
+		{"it stays paused", paused(trigger.Ready), paused(trigger.Ready), nil},
+		{"it is resumed", paused(trigger.Ready), image(trigger.Ready, ""), []string{"Trigger Resumed"}},
+		{"it is created paused", nil, paused(trigger.Creating), []string{"Trigger Paused"}},
+		{"it becomes ready paused", paused(trigger.Creating), paused(trigger.Ready), []string{"Trigger Ready"}},
 		{"its deletion begins", image(trigger.Error, "no queue"), image(trigger.Deleting, ""), nil},
 		{"it is gone", image(trigger.Deleting, ""), nil, []string{"Trigger Deleted"}},
 		{"it appears settled, in a table that was restored", nil, image(trigger.Ready, ""), []string{"Trigger Ready"}},

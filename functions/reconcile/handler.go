@@ -232,8 +232,8 @@ func reason(err error) string {
 	return ""
 }
 
-// announce sends a lifecycle event if a record changes the trigger's status or deletes the
-// trigger. Because the records cause these events, no status change is missed, and other
+// announce sends a lifecycle event if a record changes the trigger's status, begins or ends its
+// pause, or deletes the trigger. Because the records cause these events, no status change is missed, and other
 // changes send none.
 func (f function) announce(ctx context.Context, record events.DynamoDBEventRecord) error {
 	before, after := record.Change.OldImage, record.Change.NewImage
@@ -244,12 +244,21 @@ func (f function) announce(ctx context.Context, record events.DynamoDBEventRecor
 		}
 		return f.bus.Deleted(ctx, removed)
 	}
-	settled, err := store.TriggerFromImage(after)
+	changed, err := store.TriggerFromImage(after)
 	if err != nil {
 		return err
 	}
-	if settled.Status.Transient() || before != nil && before["status"].String() == string(settled.Status) {
-		return nil
+	earlier, err := store.TriggerFromImage(before) // of a row that is new: the zero trigger
+	if err != nil {
+		return err
 	}
-	return f.bus.StatusChanged(ctx, settled)
+	if !changed.Status.Transient() && changed.Status != earlier.Status {
+		if err := f.bus.StatusChanged(ctx, changed); err != nil {
+			return err
+		}
+	}
+	if changed.Paused() != earlier.Paused() {
+		return f.bus.PauseChanged(ctx, changed)
+	}
+	return nil
 }

@@ -23,6 +23,8 @@ const Source = "container-triggers"
 const (
 	TriggerReady     = "Trigger Ready"
 	TriggerError     = "Trigger Error"
+	TriggerPaused    = "Trigger Paused"
+	TriggerResumed   = "Trigger Resumed"
 	TriggerDeleted   = "Trigger Deleted"
 	InvocationFailed = "Invocation Failed"
 )
@@ -65,6 +67,15 @@ func (b Bus) StatusChanged(ctx context.Context, t trigger.Trigger) error {
 	return b.put(ctx, detailType, t, newDetail(t))
 }
 
+// PauseChanged sends Trigger Paused if the trigger is paused, and Trigger Resumed otherwise.
+func (b Bus) PauseChanged(ctx context.Context, t trigger.Trigger) error {
+	detailType := TriggerResumed
+	if t.Paused() {
+		detailType = TriggerPaused
+	}
+	return b.put(ctx, detailType, t, newDetail(t))
+}
+
 // Deleted sends Trigger Deleted. Call it once the trigger's source is removed.
 func (b Bus) Deleted(ctx context.Context, t trigger.Trigger) error {
 	return b.put(ctx, TriggerDeleted, t, newDetail(t))
@@ -81,7 +92,7 @@ func (b Bus) InvocationFailed(ctx context.Context, t trigger.Trigger, occurrence
 func newDetail(t trigger.Trigger) Detail {
 	return Detail{
 		TriggerID: t.ID, Path: t.Path(), Name: t.Name, Region: t.Region, OrganizationID: t.OrganizationID,
-		ProjectID: t.ProjectID, ContainerID: t.ContainerID, SourceType: t.Source(), Status: t.Status, ErrorMessage: t.ErrorMessage,
+		ProjectID: t.ProjectID, ContainerID: t.ContainerID, SourceType: t.Source(), Status: t.Status, ErrorMessage: t.Message(),
 	}
 }
 

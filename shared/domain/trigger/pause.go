@@ -96,9 +96,9 @@ func (t Trigger) LastMissed(now time.Time) (its run.Run, ok bool, err error) {
 	return its, true, nil
 }
 
-// answeredError returns the trigger's error_message as the API answers it. That of a paused
+// Message returns the trigger's error_message as the API and events have it. That of a paused
 // trigger begins with the pause.
-func (t Trigger) answeredError() string {
+func (t Trigger) Message() string {
 	if !t.Paused() {
 		return t.ErrorMessage
 	}

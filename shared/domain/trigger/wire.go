@@ -42,7 +42,7 @@ func (t Trigger) MarshalJSON() ([]byte, error) {
 		answer.PausedAt = (*timestamp.Time)(&t.PausedAt)
 	}
 	if !t.Status.Transient() {
-		message := t.answeredError()
+		message := t.Message()
 		answer.ErrorMessage = &message
 	}
 	return json.Marshal(answer)
