@@ -9,8 +9,14 @@ import (
 func TestFunctions_HaveTheLimitsOfTheTemplate(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	if got := b.Function("sweep").Reserved; got != 1 {
-		t.Errorf("sweep reserves %d, want 1", got)
+	reserves := b.Function("sweep").Reserved
+	dispatches := 100
+	switch {
+	case reserves == 0 && emulator != "":
+		tellGap(t, "reserved concurrency") // LocalStack's CloudFormation leaves it out
+		dispatches = 0
+	case reserves != 1:
+		t.Errorf("sweep reserves %d, want 1", reserves)
 	}
 	type limits struct {
 		memoryMB, reserved, retries int
@@ -19,7 +25,7 @@ func TestFunctions_HaveTheLimitsOfTheTemplate(t *testing.T) {
 	}
 	for folder, want := range map[string]limits{
 		"get-trigger":       {256, 0, 2, 6 * time.Hour, false}, // Lambda's defaults
-		"dispatch-schedule": {256, 100, 2, 6 * time.Hour, true},
+		"dispatch-schedule": {256, dispatches, 2, 6 * time.Hour, true},
 		"relay":             {512, 0, 0, time.Minute, false},
 	} {
 		f := b.Function(folder)
