@@ -74,7 +74,8 @@ func (m Mappings) dispatcher(q queue.Queue) string {
 }
 
 // Apply maps a queue to its dispatcher and removes its mapping to the other one. If enabled is
-// false, Lambda does not poll the queue, which then needs no mapping. Apply does not wait for Lambda, which polls the queue up to a minute later, and returns the ID of the
+// false, Lambda does not poll the queue, which then needs no mapping. Apply does not wait for
+// Lambda, which polls the queue up to a minute later, and returns the ID of the
 // mapping. The caller passes the ID that the last call returned, or "" if there was none.
 // Apply returns [ErrPending] if Lambda is busy with the mapping, and a *[queue.Problem] if
 // Lambda refuses the queue or cannot read it.
