@@ -2,11 +2,8 @@
 package main
 
 import (
-	"time"
-
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
-	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"containertriggers/shared/api/httpapi"
 	"containertriggers/shared/api/runs"
@@ -16,18 +13,12 @@ import (
 
 type settings struct {
 	httpapi.Settings
-	TriggersTable    string `env:"TRIGGERS_TABLE,required,notEmpty"`
-	RunsTable        string `env:"RUNS_TABLE,required,notEmpty"`
-	RunRetentionDays int    `env:"RUN_RETENTION_DAYS,required"`
-	DispatchRunARN   string `env:"DISPATCH_RUN_ARN,required,notEmpty"`
+	runs.StarterSettings
+	TriggersTable string `env:"TRIGGERS_TABLE,required,notEmpty"`
 }
 
 func main() {
 	httpapi.Start(func(s settings, cfg aws.Config, db *dynamodb.Client) httpapi.Operation[trigger.Trigger] {
-		return runs.Starter{
-			Runs:     store.Runs{Client: db, Table: s.RunsTable, Retention: store.Days(s.RunRetentionDays)},
-			Triggers: store.Triggers{Client: db, Table: s.TriggersTable},
-			Client:   lambda.NewFromConfig(cfg), DispatchARN: s.DispatchRunARN, Now: time.Now,
-		}.Resume()
+		return runs.NewStarter(s.StarterSettings, store.Triggers{Client: db, Table: s.TriggersTable}, cfg).Resume()
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/google/uuid"
@@ -44,6 +45,21 @@ type Starter struct {
 	// DispatchARN is the ARN of dispatch-run.
 	DispatchARN string
 	Now         func() time.Time
+}
+
+// StarterSettings are the settings of a function that starts runs.
+type StarterSettings struct {
+	RunsTable        string `env:"RUNS_TABLE,required,notEmpty"`
+	RunRetentionDays int    `env:"RUN_RETENTION_DAYS,required"`
+	DispatchRunARN   string `env:"DISPATCH_RUN_ARN,required,notEmpty"`
+}
+
+// NewStarter returns a starter of runs of the triggers.
+func NewStarter(s StarterSettings, triggers store.Triggers, cfg aws.Config) Starter {
+	return Starter{
+		Runs:     store.Runs{Client: triggers.Client, Table: s.RunsTable, Retention: store.Days(s.RunRetentionDays)},
+		Triggers: triggers, Client: lambda.NewFromConfig(cfg), DispatchARN: s.DispatchRunARN, Now: time.Now,
+	}
 }
 
 // Run returns the operation that runs a trigger now. It answers the run after its attempt, or
