@@ -11,6 +11,7 @@ import (
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/dispatch/resolve"
 	"containertriggers/shared/domain/auth"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 	"containertriggers/shared/platform/backoff"
 )
@@ -42,8 +43,8 @@ func Pause(triggers store.Triggers, now func() time.Time) httpapi.Operation[trig
 
 // Resume returns the operation that ends the pause of a trigger and answers the trigger. If
 // the caller wants it, the last occurrence that the pause left out runs, without a wait for its
-// end. It starts before the pause ends: if a resume fails between the two and is repeated, there
-// is one run, not two or none.
+// end. It starts before the pause ends: if a resume fails before or between the two and is
+// repeated, there is one run, not two or none.
 func (s Starter) Resume() httpapi.Operation[trigger.Trigger] {
 	handlers := resource.Handlers[trigger.Trigger]{Name: trigger.Resource, Store: s.Triggers}
 	return handlers.Update(func(ctx context.Context, old trigger.Trigger, body []byte) (trigger.Trigger, error) {
@@ -55,12 +56,34 @@ func (s Starter) Resume() httpapi.Operation[trigger.Trigger] {
 		if err != nil || !ok {
 			return resumed, err
 		}
-		switch err := s.Runs.Enqueue(ctx, missed, s.Now(), s.Now().Add(queuedTime)); {
-		case errors.Is(err, store.ErrClaimed):
-			return resumed, nil
-		case err != nil:
-			return old, err
-		}
-		return resumed, s.start(ctx, missed)
+		return resumed, s.startOnce(ctx, missed)
 	})
+}
+
+// startOnce starts a run, unless an earlier resume or the schedule has. A run that an earlier
+// resume queued may not have started. To start it twice does no harm, because dispatch-run
+// claims it.
+func (s Starter) startOnce(ctx context.Context, its run.Run) error {
+	err := s.Runs.Enqueue(ctx, its, s.Now(), s.Now().Add(queuedTime))
+	if !errors.Is(err, store.ErrClaimed) {
+		if err != nil {
+			return err
+		}
+		return s.start(ctx, its)
+	}
+	found, err := s.Runs.Get(ctx, its.Key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // somebody has deleted the run
+	}
+	switch {
+	case err != nil || found.Origin != run.CatchUp:
+		return err
+	case found.State == run.Failed && found.Reason == run.NotStarted:
+		if err := s.Runs.Requeue(ctx, found.Key, s.Now(), s.Now().Add(queuedTime)); err != nil && !errors.Is(err, store.ErrClaimed) {
+			return err
+		}
+	case found.State != run.Queued:
+		return nil
+	}
+	return s.start(ctx, found)
 }

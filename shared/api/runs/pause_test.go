@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/run"
 )
 
@@ -45,8 +46,8 @@ func TestResume_CatchesUpOnce(t *testing.T) {
 	if found, err := b.Triggers.Get(t.Context(), b.trigger.ID); err != nil || !found.Paused() {
 		t.Errorf("after a resume that failed, the trigger is %+v, %v", found, err)
 	}
-	if err := b.Runs.Delete(t.Context(), b.only().Key); err != nil {
-		t.Fatal(err)
+	if got := b.only(); got.State != run.Failed || got.Reason != run.NotStarted {
+		t.Errorf("the run that could not start is %+v", got)
 	}
 	b.refuse, b.started = nil, nil
 
@@ -54,9 +55,34 @@ func TestResume_CatchesUpOnce(t *testing.T) {
 	if err != nil || !strings.Contains(text, `"paused_at":null`) {
 		t.Errorf("got %s, %v", text, err)
 	}
-	if len(b.started) != 0 {
-		t.Errorf("an occurrence that has a run ran again: %v", b.started)
+	if got := b.only(); len(b.started) != 1 || got.State != run.Queued {
+		t.Errorf("the repeated resume started %v, and the run is %+v", b.started, got)
 	}
+
+	// A resume that ended right after it had queued the run is repeated.
+	pause(began)
+	if _, err := resume(`{"catch_up":"last"}`); err != nil || len(b.started) != 2 || b.only().State != run.Queued {
+		t.Errorf("started %v, %+v, %v", b.started, b.only(), err)
+	}
+	// Nothing starts a run that has ended, or that is deleted.
+	its := b.only()
+	its.StartedAt = b.Now()
+	if _, err := b.Runs.Claim(t.Context(), its, store.Claim{Holder: "h", Until: b.Now().Add(time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Runs.Record(t.Context(), its, "h", store.Report{State: run.Succeeded, At: b.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		pause(began)
+		if _, err := resume(`{"catch_up":"last"}`); err != nil || len(b.started) != 2 {
+			t.Errorf("started %v, %v", b.started, err)
+		}
+		if err := b.Runs.Delete(t.Context(), its.Key); err != nil && !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+	}
+	b.started = nil
 
 	// A day later there is another midnight.
 	pause(time.Now())
