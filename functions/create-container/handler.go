@@ -75,7 +75,7 @@ func (f function) do(ctx context.Context, caller auth.Principal, r httpapi.Reque
 	} else {
 		err = f.containers.CreateIn(ctx, f.namespaces, created)
 	}
-	return created.WithDomain(r.Domain), err
+	return created.Answered(r.Domain, r.At), err
 }
 
 // join gives the container the owner of its namespace. It returns an error if the caller

@@ -59,5 +59,5 @@ func (f function) do(ctx context.Context, caller auth.Principal, r httpapi.Reque
 	if err != nil {
 		return nil, err
 	}
-	return created.WithDomain(r.Domain), f.namespaces.Create(ctx, created)
+	return created.Answered(r.Domain, r.At), f.namespaces.Create(ctx, created)
 }

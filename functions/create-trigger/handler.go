@@ -82,5 +82,5 @@ func (f function) do(ctx context.Context, caller auth.Principal, r httpapi.Reque
 		}
 		d.trigger.SealedSecret = sealed
 	}
-	return d.trigger.WithDomain(r.Domain), f.triggers.Create(ctx, f.containers, d.trigger)
+	return d.trigger.Answered(r.Domain, r.At), f.triggers.Create(ctx, f.containers, d.trigger)
 }

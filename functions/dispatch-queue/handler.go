@@ -15,8 +15,10 @@ import (
 	"containertriggers/shared/aws/queue"
 	"containertriggers/shared/dispatch/batch"
 	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/record"
 	"containertriggers/shared/domain/trigger"
 	"containertriggers/shared/platform/backoff"
+	"containertriggers/shared/platform/metric"
 )
 
 // recordTime is reserved at the end of a run to settle messages and record the outcome.
@@ -28,6 +30,7 @@ type function struct {
 	messages batch.API
 	bus      lifecycle.Bus
 	client   *invoke.Client
+	recorder *record.Recorder
 }
 
 // handle delivers a batch of one queue. It returns the messages that are not delivered;
@@ -66,15 +69,30 @@ func (f function) handle(ctx context.Context, event events.SQSEvent) (events.SQS
 	}
 	result := batch.Processor{
 		Messages: batch.Messages{Client: f.messages, URL: to.claim.QueueURL},
-		Call: func(ctx context.Context, event invoke.Event) error {
-			return to.Call(ctx, f.client, event)
-		},
+		Call:     func(ctx context.Context, message batch.Message) error { return f.call(ctx, to, message) },
 	}.Process(ctx, messages)
 
 	f.conclude(ctx, log, to, result)
-	log.InfoContext(ctx, "called the container", "delivered", len(result.Delivered), "failed", len(result.Failed),
-		"skipped", len(result.Skipped), "message", result.Failure, "latency_ms", time.Since(began).Milliseconds())
+	metric.Log(ctx, log, "called the container", f.recorder.Take(trigger.SourceSQS),
+		slog.Int("delivered", len(result.Delivered)), slog.Int("failed", len(result.Failed)), slog.Int("skipped", len(result.Skipped)),
+		slog.String("message", result.Failure), slog.Int64("latency_ms", time.Since(began).Milliseconds()))
 	return report(append(result.Failed, result.Skipped...)), nil
+}
+
+// call calls the container for a message and records the call.
+func (f function) call(ctx context.Context, to claimed, message batch.Message) error {
+	made, err := to.Attempt(ctx, f.client, message.Event, f.targets.Now)
+	f.recorder.Add(ctx, record.Call{
+		Trigger: to.Trigger, Event: message.Event, Attempt: made, Repeated: message.Receives > 1, Last: to.isLast(message),
+	})
+	return err
+}
+
+// isLast reports whether the queue moves the message to its dead-letter queue if this
+// delivery fails.
+func (c claimed) isLast(message batch.Message) bool {
+	most := c.claim.MaxReceives
+	return most > 0 && message.Receives >= most
 }
 
 // giveBackDelay is the least time after which messages come back that no container was
@@ -112,17 +130,25 @@ func deadlineCause(run time.Duration) invoke.DeadlineCause {
 	return invoke.DeadlineCause(text)
 }
 
-// conclude updates the trigger's error_message if the outcome changes it, and sends an
-// event for each message that the queue now moves to its dead-letter queue.
+// conclude writes the runs of the batch, updates the trigger's error_message if the outcome
+// changes it, and sends an event for each message that the queue now moves to its dead-letter
+// queue.
 func (f function) conclude(ctx context.Context, log *slog.Logger, to claimed, result batch.Result) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
 	var writes errgroup.Group
+	writes.Go(func() error {
+		f.recorder.Flush(ctx) // it logs what it could not write
+		return nil
+	})
+	if result.Failure != "" && f.recorder.LeavesOut(to.Trigger.ID) {
+		result.Failure += record.LeftOut
+	}
 	if to.changesErrorMessage(result) {
 		writes.Go(func() error { return to.SetLastError(ctx, f.targets.Triggers, result.Failure) })
 	}
 	for _, message := range result.Failed {
-		if most := to.claim.MaxReceives; most > 0 && message.Receives >= most {
+		if to.isLast(message) {
 			writes.Go(func() error {
 				return f.bus.InvocationFailed(ctx, to.Trigger, message.Event.Time, result.Failure)
 			})

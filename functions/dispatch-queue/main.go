@@ -17,6 +17,7 @@ import (
 	"containertriggers/shared/aws/seal"
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/record"
 	"containertriggers/shared/dispatch/resolve"
 	"containertriggers/shared/platform/awsconfig"
 )
@@ -27,6 +28,7 @@ type settings struct {
 	ClaimsTable     string `env:"CLAIMS_TABLE,required,notEmpty"`
 	KMSKeyID        string `env:"KMS_KEY_ID,required,notEmpty"`
 	EventBus        string `env:"EVENT_BUS,required,notEmpty"`
+	Recording       record.Settings
 	Outside         invoke.Settings
 }
 
@@ -50,5 +52,6 @@ func main() {
 		messages: sqs.NewFromConfig(cfg),
 		bus:      lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
 		client:   invoke.New(s.Outside),
+		recorder: record.FromSettings(s.Recording, db),
 	}.handle)
 }

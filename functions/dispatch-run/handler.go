@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
@@ -15,6 +16,7 @@ import (
 	"containertriggers/shared/domain/container"
 	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
+	"containertriggers/shared/platform/metric"
 )
 
 // function makes one attempt of a run that a caller of the API asked for.
@@ -22,6 +24,8 @@ type function struct {
 	resolver resolve.Resolver
 	runs     store.Runs
 	client   *invoke.Client
+	// stack is a dimension of the metrics.
+	stack string
 }
 
 // handle makes the attempt of a queued run and records how it ended. It does nothing if
@@ -51,7 +55,7 @@ func (f function) handle(ctx context.Context, event run.StartEvent) error {
 	} else if err != nil {
 		return err
 	}
-	report, err := f.attempt(ctx, its)
+	source, report, err := f.attempt(ctx, its)
 	if errors.Is(err, errGone) {
 		its.Message, its.TerminatedAt = err.Error(), f.resolver.Now()
 		return f.runs.GiveUp(ctx, its)
@@ -63,22 +67,28 @@ func (f function) handle(ctx context.Context, event run.StartEvent) error {
 		return err
 	}
 	last := report.Last()
-	log.InfoContext(ctx, "called the container", "state", report.State, "latency_ms", last.Duration.Milliseconds(), "message", last.Error)
+	counts := map[string]int{metric.Attempts: 1, metric.Runs: 1, metric.RunsFailed: 0}
+	if report.State == run.Failed {
+		counts[metric.RunsFailed] = 1
+	}
+	metric.Log(ctx, log, "called the container", metric.Set{
+		Stack: f.stack, Source: string(source), Counts: counts, Durations: map[string][]time.Duration{metric.AttemptDuration: {last.Duration}},
+	}, slog.String("state", string(report.State)), slog.Int64("latency_ms", last.Duration.Milliseconds()), slog.String("message", last.Error))
 	return nil
 }
 
 // attempt calls the container with the request of the run. A run that kept none gets that of
 // its trigger.
-func (f function) attempt(ctx context.Context, its run.Run) (store.Report, error) {
+func (f function) attempt(ctx context.Context, its run.Run) (trigger.Source, store.Report, error) {
 	to, err := f.resolver.Lookup(ctx, its.TriggerID, its.ContainerID)
 	if err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			err = errGone
 		}
-		return store.Report{}, err
+		return "", store.Report{}, err
 	}
 	if to.Trigger.Status == trigger.Deleting {
-		return store.Report{}, errGone
+		return "", store.Report{}, errGone
 	}
 	request := to.Trigger.Request()
 	if its.Request != nil {
@@ -87,15 +97,15 @@ func (f function) attempt(ctx context.Context, its run.Run) (store.Report, error
 	request = invoke.Sendable(request)
 	to.Trigger.Destination = trigger.Destination{HTTPMethod: strings.ToLower(request.HTTPMethod), HTTPPath: request.HTTPPath}
 	if err := f.resolver.Open(ctx, to); err != nil {
-		return store.Report{}, err
+		return "", store.Report{}, err
 	}
-	made, _ := to.Attempt(ctx, f.client, invoke.NewEvent(its, request, to.Trigger.Source()), f.resolver.Now)
+	made, err := to.Attempt(ctx, f.client, invoke.NewEvent(its, request, to.Trigger.Source()), f.resolver.Now)
 	made.Manual = true
 	report := store.Report{State: run.Succeeded, Attempts: []run.Attempt{made}, Request: &request, At: made.StartedAt.Add(made.Duration)}
-	if made.Error != "" {
+	if err != nil {
 		report.State = run.Failed
 	}
-	return report, nil
+	return to.Trigger.Source(), report, nil
 }
 
 // errGone is the error for a run whose trigger or container is deleted.

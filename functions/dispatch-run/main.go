@@ -22,6 +22,7 @@ type settings struct {
 	ContainersTable  string `env:"CONTAINERS_TABLE,required,notEmpty"`
 	RunsTable        string `env:"RUNS_TABLE,required,notEmpty"`
 	RunRetentionDays int    `env:"RUN_RETENTION_DAYS,required"`
+	Stack            string `env:"STACK,required,notEmpty"`
 	KMSKeyID         string `env:"KMS_KEY_ID,required,notEmpty"`
 	Outside          invoke.Settings
 }
@@ -41,5 +42,6 @@ func main() {
 		},
 		runs:   store.Runs{Client: db, Table: s.RunsTable, Retention: store.Days(s.RunRetentionDays)},
 		client: invoke.New(s.Outside),
+		stack:  s.Stack,
 	}.handle)
 }

@@ -77,7 +77,8 @@ func (f function) handle(ctx context.Context, event json.RawMessage) error {
 		f.notCalled(ctx, log, "the trigger is being deleted")
 		return nil
 	case to.Trigger.Paused():
-		log.InfoContext(ctx, "no call was made", "reason", "the trigger is paused")
+		metric.Log(ctx, log, "no call was made", metric.Set{Stack: f.stack, Source: string(trigger.SourceCron), Counts: map[string]int{metric.RunsSkipped: 1}},
+			slog.String("reason", "the trigger is paused"))
 		return f.endPaused(ctx, to, due)
 	case !due.Current(to.Trigger):
 		return f.refuse(ctx, log, to, due)
@@ -116,13 +117,40 @@ func (f function) handle(ctx context.Context, event json.RawMessage) error {
 	if report.State == run.Retrying && claims >= f.maxDeliveries {
 		report.State = run.Failed
 	}
-	return f.conclude(ctx, log, to, its, holder, report)
+	switch to.Trigger.History() {
+	case trigger.HistoryFailures:
+		report.Hidden = report.State == run.Succeeded && claims == 1 && len(report.Attempts) == 1
+	case trigger.HistoryNone:
+		report.Hidden = true
+	}
+	return f.conclude(ctx, log, to, its, holder, report, f.metrics(its, report, claims))
 }
 
 // notCalled logs and counts an occurrence that fired without a call.
 func (f function) notCalled(ctx context.Context, log *slog.Logger, reason string) {
 	log.WarnContext(ctx, "no call was made", "reason", reason)
 	metric.Count(ctx, "not called", f.stack, map[string]int{"NotCalled": 1})
+}
+
+// metrics returns the metrics of a delivery.
+func (f function) metrics(its run.Run, report store.Report, claims int) metric.Set {
+	m := metric.Set{
+		Stack: f.stack, Source: string(trigger.SourceCron), Counts: map[string]int{metric.Attempts: len(report.Attempts)},
+		Durations: map[string][]time.Duration{metric.AttemptDuration: nil},
+	}
+	for _, attempt := range report.Attempts {
+		m.Durations[metric.AttemptDuration] = append(m.Durations[metric.AttemptDuration], attempt.Duration)
+	}
+	if claims == 1 {
+		m.Durations[metric.ScheduleLag] = []time.Duration{its.StartedAt.Sub(its.ScheduledAt)}
+	}
+	if report.State.Ended() {
+		m.Counts[metric.Runs], m.Counts[metric.RunsFailed] = 1, 0
+	}
+	if report.State == run.Failed {
+		m.Counts[metric.RunsFailed] = 1
+	}
+	return m
 }
 
 // endPaused ends the run of an occurrence that failed before the pause and would be retried
@@ -169,14 +197,14 @@ func (f function) deliver(ctx context.Context, to *resolve.Target, due trigger.O
 	report := store.Report{State: run.Retrying, Request: &request}
 	pause := firstPause
 	for {
-		attempt, wait := to.Attempt(ctx, f.client, event, f.resolver.Now)
+		attempt, err := to.Attempt(ctx, f.client, event, f.resolver.Now)
 		report.At = attempt.StartedAt.Add(attempt.Duration)
-		if attempt.Error == "" {
+		if err == nil {
 			attempt.Answer = attempt.Answer.Truncate(run.MaxAnswerOfSuccess)
 			report.State, report.Attempts = run.Succeeded, append(report.Attempts, attempt)
 			return report
 		}
-		wait = min(max(wait, rand.N(2*pause)), longestPause)
+		wait := min(max(invoke.RetryAfter(err), rand.N(2*pause)), longestPause)
 		pause *= 4
 		// A call that timed out occupied one of the few concurrent runs for a long time,
 		// so Lambda's next delivery retries it.
@@ -194,7 +222,7 @@ func (f function) deliver(ctx context.Context, to *resolve.Target, due trigger.O
 // conclude records the outcome of a delivery, and updates the trigger's error_message if
 // the outcome changes it. It returns an error if the container did not accept the
 // occurrence.
-func (f function) conclude(ctx context.Context, log *slog.Logger, to *resolve.Target, its run.Run, holder string, report store.Report) error {
+func (f function) conclude(ctx context.Context, log *slog.Logger, to *resolve.Target, its run.Run, holder string, report store.Report, metrics metric.Set) error {
 	var failures []error
 	last := report.Last()
 	if last.Error != to.ErrorMessage() {
@@ -208,8 +236,8 @@ func (f function) conclude(ctx context.Context, log *slog.Logger, to *resolve.Ta
 		// Returning an error would make Lambda call the container again.
 		log.ErrorContext(ctx, "recording the outcome failed", "state", report.State, "error", err)
 	}
-	log.InfoContext(ctx, "called the container", "state", report.State, "attempts", len(report.Attempts),
-		"latency_ms", last.Duration.Milliseconds(), "message", last.Error)
+	metric.Log(ctx, log, "called the container", metrics, slog.String("state", string(report.State)), slog.Int("attempts", len(report.Attempts)),
+		slog.Int64("latency_ms", last.Duration.Milliseconds()), slog.String("message", last.Error))
 	if report.State != run.Succeeded {
 		return fmt.Errorf("trigger %s at %s: %s", its.TriggerID, its.Event, last.Error)
 	}

@@ -16,6 +16,7 @@ import (
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/run"
+	"containertriggers/shared/domain/trigger"
 )
 
 // recorded returns the run of the occurrence.
@@ -190,5 +191,36 @@ func sizeOfValue(value types.AttributeValue) int {
 		return size
 	default:
 		return 1
+	}
+}
+
+// The history of a trigger says which of its runs a list has. A hidden run keeps its claim.
+func TestHandle_KeepsTheRunsOfTheHistory(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		history trigger.History
+		answer  int
+		state   run.State // "" if there is no run
+	}{
+		{trigger.HistoryAll, 200, run.Succeeded}, {trigger.HistoryAll, 503, run.Retrying},
+		{trigger.HistoryFailures, 200, ""}, {trigger.HistoryFailures, 503, run.Retrying},
+		{trigger.HistoryNone, 200, ""}, {trigger.HistoryNone, 503, ""},
+	} {
+		b := setup(t, test.answer)
+		changed := b.trigger
+		changed.Delivery.History = test.history
+		changed.Generation++
+		if _, err := b.resolver.Triggers.Update(t.Context(), b.trigger, changed); err != nil {
+			t.Fatal(err)
+		}
+		_ = b.deliver("run") // 503 is an error
+		got, err := b.runs.Get(t.Context(), b.fire().Run(b.trigger).Key)
+		if test.state == "" && !errors.Is(err, store.ErrNotFound) || test.state != "" && got.State != test.state {
+			t.Errorf("%+v: got %+v, %v", test, got, err)
+		}
+		calls := b.calls.Load()
+		if err := b.deliver("another"); test.answer == 200 && (err != nil || b.calls.Load() != calls) {
+			t.Errorf("%+v: the occurrence was delivered twice, %v", test, err)
+		}
 	}
 }

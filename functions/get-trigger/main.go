@@ -1,4 +1,4 @@
-// Command get-trigger returns a trigger.
+// Command get-trigger returns a trigger with its last run.
 package main
 
 import (
@@ -6,7 +6,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	"containertriggers/shared/api/httpapi"
-	"containertriggers/shared/api/resource"
+	"containertriggers/shared/api/runs"
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/trigger"
 )
@@ -14,11 +14,11 @@ import (
 type settings struct {
 	httpapi.Settings
 	TriggersTable string `env:"TRIGGERS_TABLE,required,notEmpty"`
+	RunsTable     string `env:"RUNS_TABLE,required,notEmpty"`
 }
 
 func main() {
 	httpapi.Start(func(s settings, _ aws.Config, db *dynamodb.Client) httpapi.Operation[trigger.Trigger] {
-		handlers := resource.Handlers[trigger.Trigger]{Name: trigger.Resource, Store: store.Triggers{Client: db, Table: s.TriggersTable}}
-		return handlers.Get()
+		return runs.GetTrigger(store.Triggers{Client: db, Table: s.TriggersTable}, store.Runs{Client: db, Table: s.RunsTable})
 	})
 }

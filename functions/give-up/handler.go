@@ -18,8 +18,9 @@ import (
 	"containertriggers/shared/relay"
 )
 
-// function turns the occurrences that Lambda or EventBridge Scheduler gave up into dead
-// letters. It sends Invocation Failed for those that dispatch-schedule could not tell of.
+// function turns the events that Lambda or EventBridge Scheduler gave up into failed runs. It
+// sends Invocation Failed for occurrences that dispatch-schedule could not tell of. What it
+// cannot read goes to the dead-letter queue, and is for the operator.
 type function struct {
 	triggers    store.Triggers
 	runs        store.Runs
@@ -41,7 +42,7 @@ func (f function) handle(ctx context.Context, batch events.SQSEvent) (events.SQS
 	return answer, nil
 }
 
-// giveUp keeps the occurrence of a message as a dead letter.
+// giveUp makes a failed run of the event in a message.
 func (f function) giveUp(ctx context.Context, message events.SQSMessage) error {
 	input, why := read(message)
 	var started run.StartEvent
@@ -58,9 +59,7 @@ func (f function) giveUp(ctx context.Context, message events.SQSMessage) error {
 		return err
 	}
 	slog.WarnContext(ctx, "an occurrence is given up", "trigger_id", due.TriggerID, "occurrence", due.Minute(), "reason", why.reason)
-	return f.deadLetters.Put(ctx, relay.DeadLetter{
-		TriggerID: due.TriggerID, Reason: why.reason, ID: due.EventID(), Time: due.ScheduledTime, Occurrence: input,
-	})
+	return nil
 }
 
 // giveUpRun marks a run as failed that a caller asked for and dispatch-run did not end. The

@@ -1,4 +1,4 @@
-// Command give-up keeps the occurrences that AWS gave up as dead letters.
+// Command give-up makes failed runs of the events that AWS gave up.
 package main
 
 import (

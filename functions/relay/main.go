@@ -17,13 +17,13 @@ import (
 	"containertriggers/shared/aws/seal"
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/record"
 	"containertriggers/shared/dispatch/resolve"
 	"containertriggers/shared/platform/awsconfig"
 	"containertriggers/shared/relay"
 )
 
 type settings struct {
-	Stack           string `env:"STACK,required,notEmpty"`
 	TriggersTable   string `env:"TRIGGERS_TABLE,required,notEmpty"`
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
 	ClaimsTable     string `env:"CLAIMS_TABLE,required,notEmpty"`
@@ -31,7 +31,8 @@ type settings struct {
 	DeadLettersURL  string `env:"DEAD_LETTERS_URL,required,notEmpty"`
 	DeadLettersARN  string `env:"DEAD_LETTERS_ARN,required,notEmpty"`
 	Concurrency     int    `env:"RELAY_CONCURRENCY,required"`
-	MemoryMB        int64  `env:"AWS_LAMBDA_FUNCTION_MEMORY_SIZE,required"`
+	Recording       record.Settings
+	MemoryMB        int64 `env:"AWS_LAMBDA_FUNCTION_MEMORY_SIZE,required"`
 	Outside         invoke.Settings
 }
 
@@ -75,7 +76,8 @@ func main() {
 			Positions: store.Positions{Client: db, Table: s.ClaimsTable},
 			Caller:    invoke.New(s.Outside), Dialer: invoke.Dialer(s.Outside), Home: home,
 			DeadLetters: relay.DeadLetters{Client: sqs.NewFromConfig(cfg), URL: s.DeadLettersURL},
-			Concurrency: s.Concurrency, Stack: s.Stack, Memory: memory * messagesPercent / 100,
+			Recorder:    record.FromSettings(s.Recording, db),
+			Concurrency: s.Concurrency, Stack: s.Recording.Stack, Memory: memory * messagesPercent / 100,
 		},
 	}
 	lambda.Start(f.handle)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -18,8 +19,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/google/uuid"
 	container "github.com/scaleway/scaleway-sdk-go/api/container/v1"
-
-	"containertriggers/shared/relay"
 )
 
 func far() time.Time  { return time.Now().Add(time.Hour) }
@@ -81,7 +80,7 @@ func (b *testBundle) lifecycleEvents() (queueURL string) {
 	return *queue.QueueUrl
 }
 
-func TestCronTrigger_FailingCallIsRetriedDeadLetteredAndReported(t *testing.T) {
+func TestCronTrigger_FailingCallIsRetriedRecordedAndReported(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	events := b.lifecycleEvents()
@@ -90,44 +89,47 @@ func TestCronTrigger_FailingCallIsRetriedDeadLetteredAndReported(t *testing.T) {
 	b.wait(failing.ID)
 	b.nextMinute()
 
-	ids := map[string]int{}
-	var letter relay.DeadLetter
-	queue, err := sqs.NewFromConfig(b.AWSConfig()).GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(deadLetterQueue(b))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.eventually("the occurrence is in the dead-letter queue", func() bool {
-		bodies := b.receive(*queue.QueueUrl, failing.ID)
-		if len(bodies) == 0 {
-			return false
+	var failed map[string]any
+	b.eventually("the occurrence is a failed run", func() bool {
+		for _, one := range b.runs(url.Values{}) {
+			if one["trigger_id"] == failing.ID {
+				failed = one
+			}
 		}
-		if err := json.Unmarshal([]byte(bodies[0]), &letter); err != nil {
-			t.Fatal(err)
-		}
-		return true
+		return failed != nil
 	})
+	ids := map[string]int{}
 	for len(b.calls) > 0 {
 		c := <-b.calls
 		ids[c.header.Get("Ce-Id")]++
 	}
 	// Three deliveries of three attempts.
-	if ids[letter.ID] != 9 || !strings.HasSuffix(letter.Reason, "the container answered 503 Service Unavailable") {
-		t.Errorf("got the calls %v, and the letter %+v", ids, letter)
+	if id := failed["event_id"].(string); ids[id] != 9 || failed["attempts"] != 9.0 || failed["error_message"] != "the container answered 503 Service Unavailable" || failed["replayable"] != true {
+		t.Errorf("got the calls %v, and the run %v", ids, failed)
 	}
 	now, err := b.api.GetTrigger(&container.GetTriggerRequest{TriggerID: failing.ID})
 	if err != nil || now.Status != container.TriggerStatusReady || *now.ErrorMessage != "the container answered 503 Service Unavailable" {
 		t.Errorf("got %+v, %v", now, err)
 	}
 
-	// What the queue kept can be replayed as it is, and success clears the message.
+	// The run can be replayed, and the next success clears the message.
 	b.setAnswer(http.StatusNoContent)
-	if _, err := b.Invoke(t.Context(), "dispatch-schedule", letter.Occurrence); err != nil {
-		t.Errorf("replaying: %v", err)
+	replayed := b.do(http.MethodPost, regional+"/trigger-runs/"+failed["id"].(string)+"/replay", `{}`, nil)
+	if replayed.body["state"] != "succeeded" {
+		t.Errorf("replaying: %d %s", replayed.status, replayed.text)
 	}
+	b.nextMinute()
 	b.eventually("the error message is cleared", func() bool {
 		now, err := b.api.GetTrigger(&container.GetTriggerRequest{TriggerID: failing.ID})
 		return err == nil && *now.ErrorMessage == ""
 	})
+	queue, err := sqs.NewFromConfig(b.AWSConfig()).GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: aws.String(deadLetterQueue(b))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if letters := b.receive(*queue.QueueUrl, failing.ID); len(letters) > 0 {
+		t.Errorf("the dead-letter queue, which is for the operator, has %v", letters)
+	}
 
 	if _, err := b.api.DeleteTrigger(&container.DeleteTriggerRequest{TriggerID: failing.ID}); err != nil {
 		t.Fatal(err)

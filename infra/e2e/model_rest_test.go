@@ -1,17 +1,16 @@
 package e2e
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
-
+	"containertriggers/shared/aws/store"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
-	"containertriggers/shared/relay"
 )
 
 // sweep runs the functions of each minute, which may be killed as well.
@@ -22,7 +21,7 @@ func (m *model) sweep() {
 }
 
 // tick lets a minute pass, and waits until each trigger that was ready and due has
-// been called or is in the dead-letter queue.
+// been called or has a failed run.
 func (m *model) tick() {
 	m.noteGone()
 	var due []string
@@ -35,12 +34,11 @@ func (m *model) tick() {
 	m.nextMinute()
 	minute := m.now().UTC().Truncate(time.Minute)
 	m.await("each occurrence is delivered or kept", 20*time.Millisecond, func() {}, func() error {
-		m.readDead()
 		for _, id := range due {
 			m.mu.Lock()
-			arrived := m.fired[id][minute] || m.deadSeen[id][minute]
+			arrived := m.fired[id][minute]
 			m.mu.Unlock()
-			if !arrived {
+			if !arrived && !m.gaveUp(id, minute) {
 				return fmt.Errorf("trigger %s was not called for %s", id, minute)
 			}
 		}
@@ -60,29 +58,14 @@ func (m *model) noteGone() {
 	}
 }
 
-// readDead takes what was given up from the dead-letter queue.
-func (m *model) readDead() {
-	queues := sqs.NewFromConfig(m.AWSConfig())
-	for {
-		page, err := queues.ReceiveMessage(m.t.Context(), &sqs.ReceiveMessageInput{QueueUrl: &m.deadURL, MaxNumberOfMessages: 10})
-		m.must(err)
-		if len(page.Messages) == 0 {
-			return
-		}
-		for _, message := range page.Messages {
-			var letter relay.DeadLetter
-			m.must(json.Unmarshal([]byte(*message.Body), &letter))
-			m.mu.Lock()
-			id := letter.TriggerID
-			if m.deadSeen[id] == nil {
-				m.deadSeen[id] = map[time.Time]bool{}
-			}
-			m.deadSeen[id][letter.Time.UTC().Truncate(time.Minute)] = true
-			m.mu.Unlock()
-			_, err := queues.DeleteMessage(m.t.Context(), &sqs.DeleteMessageInput{QueueUrl: &m.deadURL, ReceiptHandle: message.ReceiptHandle})
-			m.must(err)
-		}
+// gaveUp reports whether the run of an occurrence has failed for good.
+func (m *model) gaveUp(id string, minute time.Time) bool {
+	found, err := m.runs.Get(m.t.Context(), run.Key{TriggerID: id, Event: minute.Format(time.RFC3339)})
+	if errors.Is(err, store.ErrNotFound) {
+		return false
 	}
+	m.must(err)
+	return found.State == run.Failed
 }
 
 // sweepEvery is how often there is a sweep while all comes to rest: each has
@@ -181,9 +164,4 @@ func (m *model) leave() {
 	})
 	m.tick()
 	m.must(m.neverAfterItWasGone())
-}
-
-func deadLetterName(w *world) string {
-	arn := w.Function("relay").Environment["DEAD_LETTERS_ARN"]
-	return arn[strings.LastIndex(arn, ":")+1:]
 }

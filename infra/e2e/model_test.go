@@ -157,11 +157,10 @@ type model struct {
 	exact    exactly
 	messages messages
 
-	mu       sync.Mutex
-	fired    map[string]map[time.Time]bool // by trigger, the minutes of its calls
-	server   *httptest.Server
-	deadURL  string
-	deadSeen map[string]map[time.Time]bool
+	mu     sync.Mutex
+	fired  map[string]map[time.Time]bool // by trigger, the minutes of its calls
+	server *httptest.Server
+	runs   store.Runs
 }
 
 // tracked is a trigger as the model knows it.
@@ -184,7 +183,7 @@ var schedules = []string{"* * * * *", "0 0 1 * 1", "30 4 * * *", "*/7 * * * MON-
 func newModel(t *testing.T, rt *rapid.T, w *world) *model {
 	m := &model{
 		world: w, t: t, rt: rt, organization: uuid.NewString(), triggers: map[string]*tracked{},
-		fired: map[string]map[time.Time]bool{}, deadSeen: map[string]map[time.Time]bool{},
+		fired: map[string]map[time.Time]bool{},
 	}
 	m.exact = newExactly(t, w)
 	m.messages = newMessages(m)
@@ -201,10 +200,7 @@ func newModel(t *testing.T, rt *rapid.T, w *world) *model {
 		m.queues = append(m.queues, *created.QueueUrl)
 	}
 	m.queues = append(m.queues, m.queues[0]+"-is-not-there")
-	dead := deadLetterName(w)
-	found, err := queues.GetQueueUrl(t.Context(), &sqs.GetQueueUrlInput{QueueName: &dead})
-	m.must(err)
-	m.deadURL = *found.QueueUrl
+	m.runs = store.Runs{Client: m.exact.db, Table: w.Function("get-run").Environment["RUNS_TABLE"]}
 	for i := range m.containers {
 		m.newContainer(i)
 	}

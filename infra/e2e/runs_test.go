@@ -97,6 +97,10 @@ func TestRuns_ShowEachAttemptOfACronTrigger(t *testing.T) {
 		t.Errorf("the run is %s", first.text)
 	}
 
+	if last := b.do(http.MethodGet, regional+"/triggers/"+created.ID, "", nil).body["last_run"].(map[string]any); last["id"] == nil || last["http_status"] != 200.0 {
+		t.Errorf("the trigger's last run is %v", last)
+	}
+
 	// Its own key opens a run, and no other one does.
 	path := regional + "/trigger-runs/" + first.body["id"].(string)
 	stranger := map[string]string{"X-Auth-Token": b.newKey(auth.Principal{OrganizationID: uuid.NewString(), PermissionSet: auth.FullAccess}, far())}

@@ -265,6 +265,7 @@ func TestSQSTrigger_MovesToTheQueueOfItsNewConfig(t *testing.T) {
 	if from.claimant() != "" || len(from.mappedOn()) > 0 || to.claimant() != id {
 		t.Errorf("the queue that was left is claimed by %q and mapped on %v; the other one is claimed by %q", from.claimant(), from.mappedOn(), to.claimant())
 	}
+	from.awaitMapping(false) // until then Lambda polls, and a dispatcher may know the old config for two seconds
 	from.send("left behind", nil)
 	to.send("two", nil)
 	if c := b.nextCall(); c.body != "two" {

@@ -6,16 +6,19 @@ import (
 
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/record"
 	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/domain/run"
 )
 
 // errPaused is the error of an event that comes between a pause and the end of the
 // subscription. It is no failure of a call. A queue or a stream delivers the event again.
 var errPaused = &invoke.Failure{Message: "the trigger is paused"}
 
-// call calls the container for an event and records the error for error_message. It waits
-// for a connection of the trigger's share.
-func (s *subscription) call(ctx context.Context, event invoke.Event) error {
+// call calls the container for an event. It records the call, and the error for
+// error_message. Repeated says whether the event was delivered before. It waits for a
+// connection of the trigger's share.
+func (s *subscription) call(ctx context.Context, event invoke.Event, repeated bool) error {
 	if n, err := s.connections.take(ctx, 1, 1); err == nil { // otherwise the call fails at once
 		defer s.connections.give(n)
 	}
@@ -25,7 +28,9 @@ func (s *subscription) call(ctx context.Context, event invoke.Event) error {
 	}
 	err := error(&invoke.Failure{Message: "the trigger or its container is deleted"})
 	if !s.gone.Load() {
-		err = target.Call(ctx, s.run.relay.Caller, event)
+		var made run.Attempt
+		made, err = target.Attempt(ctx, s.run.relay.Caller, event, s.run.relay.Resolver.Now)
+		s.run.relay.Recorder.Add(ctx, record.Call{Trigger: target.Trigger, Event: event, Attempt: made, Repeated: repeated})
 	}
 	failure := ""
 	if err != nil {
@@ -35,6 +40,12 @@ func (s *subscription) call(ctx context.Context, event invoke.Event) error {
 		s.failure.Store(&failure)
 	}
 	return err
+}
+
+// giveUp records that an event failed for good. It returns an error if its run does not keep
+// the whole event.
+func (s *subscription) giveUp(event invoke.Event, failure error) error {
+	return s.run.relay.Recorder.GiveUp(s.run.deliveries, s.target.Load().Trigger, event, failure)
 }
 
 // currentTarget returns a fresh target. It starts to read the target again at half of

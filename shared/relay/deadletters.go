@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// DeadLetters is the dead-letter queue for messages that no source keeps, and for occurrences.
+// DeadLetters is the dead-letter queue for events that neither a source nor a run keeps.
 type DeadLetters struct {
 	Client SendAPI
 	URL    string
@@ -35,17 +35,16 @@ type SendAPI interface {
 	SendMessage(context.Context, *sqs.SendMessageInput, ...func(*sqs.Options)) (*sqs.SendMessageOutput, error)
 }
 
-// DeadLetter is a message or an occurrence that failed for good.
+// DeadLetter is an event that failed for good.
 type DeadLetter struct {
 	TriggerID string `json:"trigger_id"`
 	Reason    string `json:"reason"`
 	// ID and Time are those of the event that the container would have received.
 	ID   string    `json:"id"`
 	Time time.Time `json:"time,omitzero"`
-	// Occurrence is the input of dispatch-schedule. It is absent if a message failed.
-	Occurrence json.RawMessage     `json:"occurrence,omitempty"`
-	Subject    string              `json:"subject,omitempty"`
-	Headers    map[string][]string `json:"headers,omitempty"`
+	// Subject and Headers are those of a NATS message.
+	Subject string              `json:"subject,omitempty"`
+	Headers map[string][]string `json:"headers,omitempty"`
 	// Payload is in base64. It is absent if it is too large for SQS. PayloadBytes is its
 	// size in both cases.
 	Payload      []byte `json:"payload,omitempty"`

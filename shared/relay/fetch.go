@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -178,18 +177,14 @@ func (s *natsSource) deliverStream(d *durable, m jetstream.Msg) {
 	}
 	over := make(chan struct{})
 	keep := time.AfterFunc(s.timing.AckWait/3, func() { s.extendAckWait(p, seq, over) })
-	err = s.call(s.ctx, event)
+	err = s.call(s.ctx, event, info.NumDelivered > 1)
 	keep.Stop()
 	close(over)
 	m = p.end(seq, err == nil)
 	if err == nil {
 		err = m.Ack()
 	} else {
-		var wanted time.Duration
-		if failure, ok := errors.AsType[*invoke.Failure](err); ok {
-			wanted = failure.RetryAfter
-		}
-		err = m.NakWithDelay(backoff.Delay(int(info.NumDelivered), wanted))
+		err = m.NakWithDelay(backoff.Delay(int(info.NumDelivered), invoke.RetryAfter(err)))
 	}
 	if err != nil {
 		// JetStream redelivers the message after AckWait.

@@ -225,8 +225,8 @@ func (s *natsSource) dispatch(call func()) {
 	}
 }
 
-// deliverCore delivers a message of core NATS. It sends the message to the dead-letter
-// queue if all calls fail.
+// deliverCore delivers a message of core NATS. It keeps the message as a dead letter if all
+// calls fail.
 func (s *natsSource) deliverCore(m *nats.Msg) {
 	defer s.core.delivered(m)
 	event := natsEvent(m.Subject, m.Header, m.Data, time.Now())
@@ -234,10 +234,7 @@ func (s *natsSource) deliverCore(m *nats.Msg) {
 		event.ID = nuid.Next()
 	}
 	if err := s.callWithRetry(event); err != nil {
-		s.deadLetter(DeadLetter{
-			Reason: err.Error(), ID: event.ID, Time: event.Time, Subject: m.Subject,
-			Headers: m.Header, Payload: m.Data, PayloadBytes: len(m.Data),
-		})
+		s.deadLetter(event, err)
 	}
 }
 

@@ -18,7 +18,9 @@ import (
 	"containertriggers/shared/aws/queue"
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/record"
 	"containertriggers/shared/dispatch/resolve"
+	"containertriggers/shared/domain/trigger"
 	"containertriggers/shared/platform/metric"
 )
 
@@ -37,8 +39,10 @@ type Relay struct {
 	Caller    *invoke.Client
 	// Home is the AWS account and region of the deployment.
 	Home queue.Home
-	// DeadLetters receives messages that failed for good if their source does not keep
-	// them.
+	// Recorder keeps the runs of messages. If it is nil, there are none.
+	Recorder *record.Recorder
+	// DeadLetters receives messages that failed for good if neither their source nor the
+	// Recorder keeps them.
 	DeadLetters DeadLetters
 	// Dialer connects to servers and endpoints that users name.
 	Dialer *net.Dialer
@@ -96,8 +100,29 @@ func (r *Relay) Run(ctx context.Context, shard, holder string, stop <-chan struc
 	reason := run.loop(ctx, stop)
 	log.InfoContext(ctx, "draining", "reason", reason, "triggers", len(run.subscriptions))
 	run.close()
+	run.flushRuns(deliveries)
 	log.InfoContext(ctx, "ended")
 	return nil
+}
+
+// flushTime limits the time that a run takes to record the last outcomes.
+const flushTime = 3 * time.Second
+
+// flushRuns records the last outcomes.
+func (r *shardRun) flushRuns(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTime)
+	defer cancel()
+	r.relay.Recorder.Flush(ctx)
+	r.logRuns(ctx)
+}
+
+// logRuns logs the metrics of the calls since the last time.
+func (r *shardRun) logRuns(ctx context.Context) {
+	for _, source := range []trigger.Source{trigger.SourceSQS, trigger.SourceNATS} {
+		if counted := r.relay.Recorder.Take(source); counted.Counts[metric.Attempts] > 0 {
+			metric.Log(ctx, r.log, "called containers", counted)
+		}
+	}
 }
 
 // loop follows the shard's triggers and renews the lease. It returns the reason for
@@ -112,6 +137,7 @@ func (r *shardRun) loop(ctx context.Context, stop <-chan struct{}) (reason strin
 		} else if now := r.relay.Resolver.Now(); r.relay.Stack != "" && now.Sub(counted) >= countInterval {
 			counted = now
 			metric.Count(ctx, "followed", r.relay.Stack, map[string]int{"RelayTriggers": r.listed})
+			r.logRuns(ctx)
 		}
 		if r.idle >= idleLooks {
 			r.dropLease(ctx)

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -23,8 +22,11 @@ type sink struct {
 	concurrency int
 	// maxPending is the maximum number of messages that wait in memory for a free slot.
 	maxPending int
-	// call calls the container for an event.
-	call func(context.Context, invoke.Event) error
+	// call calls the container for an event. Repeated says whether it was delivered before.
+	call func(ctx context.Context, event invoke.Event, repeated bool) error
+	// giveUp records that an event failed for good. It returns an error if its run does not
+	// keep the whole event.
+	giveUp func(event invoke.Event, failure error) error
 	// report records that the source works, or the reason why it does not.
 	report func(reason string)
 	// addDropped adds dropped messages to the trigger's count and returns the total.
@@ -46,24 +48,28 @@ const (
 // returns the last error after maxTries, or at once if the run's time is over.
 func (s sink) callWithRetry(event invoke.Event) error {
 	for try := 1; ; try++ {
-		err := s.call(s.ctx, event)
+		err := s.call(s.ctx, event, try > 1)
 		if err == nil || try == maxTries || s.ctx.Err() != nil {
 			return err
 		}
-		var wanted time.Duration
-		if failure, ok := errors.AsType[*invoke.Failure](err); ok {
-			wanted = min(failure.RetryAfter, maxPause)
-		}
-		if backoff.Sleep(s.ctx, backoff.Delay(try, wanted)) != nil {
+		if backoff.Sleep(s.ctx, backoff.Delay(try, min(invoke.RetryAfter(err), maxPause))) != nil {
 			return err
 		}
 	}
 }
 
-// deadLetter keeps a message that failed for good. It logs the loss of the message if
-// the dead-letter queue does not accept it.
-func (s sink) deadLetter(letter DeadLetter) {
-	letter.TriggerID = s.triggerID
+// deadLetter keeps an event that failed for good, as a failed run or else in the dead-letter
+// queue. It logs the loss of the event if the queue does not accept it.
+func (s sink) deadLetter(event invoke.Event, failure error) {
+	err := s.giveUp(event, failure)
+	if err == nil {
+		return
+	}
+	s.log.WarnContext(s.ctx, "a message goes to the dead-letter queue, because its run does not keep it", "event_id", event.ID, "reason", err)
+	letter := DeadLetter{
+		TriggerID: s.triggerID, Reason: failure.Error(), ID: event.ID, Time: event.Time, Subject: event.Subject,
+		Headers: event.Header, Payload: event.Body, PayloadBytes: len(event.Body),
+	}
 	if err := s.deadLetters.Put(s.ctx, letter); err != nil {
 		s.log.ErrorContext(s.ctx, "a message is lost, because the dead-letter queue did not accept it", "error", err)
 	}

@@ -348,7 +348,9 @@ func (s *sqsSource) reportError(err error) {
 // deliver delivers a batch and deletes the delivered messages from the queue.
 func (s *sqsSource) deliver(messages []batch.Message) {
 	of := batch.Messages{Client: s.client, URL: s.config.QueueURL}
-	result := batch.Processor{Messages: of, Call: s.call}.Process(s.ctx, messages)
+	result := batch.Processor{Messages: of, Call: func(ctx context.Context, message batch.Message) error {
+		return s.call(ctx, message.Event, message.Receives > 1)
+	}}.Process(s.ctx, messages)
 	receipts := make([]string, len(result.Delivered))
 	for i, message := range result.Delivered {
 		receipts[i] = message.Receipt

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"containertriggers/shared/aws/store"
+	"containertriggers/shared/dispatch/record"
 	"containertriggers/shared/domain/trigger"
 )
 
@@ -105,6 +106,9 @@ func (s *subscription) updateLastError() {
 	s.source.countDropped()
 	resolver, target := s.run.relay.Resolver, s.target.Load()
 	message := *s.failure.Load()
+	if message != "" && s.run.relay.Recorder.LeavesOut(s.id) {
+		message += record.LeftOut
+	}
 	if n := s.dropped.Load(); n > 0 && resolver.Now().Sub(time.Unix(0, s.droppedAt.Load())) < slowTime {
 		message = slowConsumer(n)
 	}

@@ -156,7 +156,7 @@ func TestDeliverStream_AcknowledgesNoMessageOfAnotherStream(t *testing.T) {
 		return m
 	}
 	var called []string
-	call := func(_ context.Context, event invoke.Event) error {
+	call := func(_ context.Context, event invoke.Event, _ bool) error {
 		called = append(called, string(event.Body))
 		return nil
 	}

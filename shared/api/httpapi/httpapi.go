@@ -44,6 +44,8 @@ type Request struct {
 	Region string
 	// Domain is the deployment's domain, for the srn of an answer.
 	Domain string
+	// At is the time of the request.
+	At time.Time
 	// ID is the resource ID in the path, in the form of [Operation.ID]. It is empty for a
 	// collection.
 	ID    string
@@ -155,7 +157,7 @@ func newRequest(event events.APIGatewayV2HTTPRequest, resource string, canonical
 		}
 		return Request{}, err
 	}
-	r := Request{Region: region, Domain: settings.DomainOf(event)}
+	r := Request{Region: region, Domain: settings.DomainOf(event), At: time.Now()}
 
 	if id, ok := event.PathParameters[resource+"_id"]; ok {
 		if r.ID, ok = canonical(id); !ok {

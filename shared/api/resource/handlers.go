@@ -24,8 +24,8 @@ type Resource[R any] interface {
 	Location() (region string, owner auth.Owner)
 	// CurrentGeneration returns a number that grows with each effective change.
 	CurrentGeneration() int64
-	// WithDomain returns the resource as a deployment of that domain answers it.
-	WithDomain(domain string) R
+	// Answered returns the resource as a deployment of that domain answers it at a time.
+	Answered(domain string, at time.Time) R
 }
 
 // Store stores one kind of resources. Package store implements it.
@@ -75,7 +75,7 @@ func (h Handlers[R]) Get() httpapi.Operation[R] {
 	return httpapi.Operation[R]{
 		Resource: h.Name, Read: h.find,
 		Do: func(_ context.Context, caller auth.Principal, r httpapi.Request, found R) (any, error) {
-			return found.WithDomain(r.Domain), h.mayRead(caller, r, found)
+			return found.Answered(r.Domain, r.At), h.mayRead(caller, r, found)
 		},
 	}
 }
@@ -93,7 +93,7 @@ func (h Handlers[R]) Delete() httpapi.Operation[R] {
 			if err != nil {
 				return nil, err
 			}
-			return deleting.WithDomain(r.Domain), nil
+			return deleting.Answered(r.Domain, r.At), nil
 		},
 	}
 }
@@ -118,10 +118,10 @@ func (h Handlers[R]) Update(change Change[R]) httpapi.Operation[R] {
 					return nil, err
 				}
 				if updated.CurrentGeneration() == found.CurrentGeneration() {
-					return updated.WithDomain(r.Domain), nil
+					return updated.Answered(r.Domain, r.At), nil
 				}
 				found, err = h.Store.Update(ctx, found, updated)
-				updated = updated.WithDomain(r.Domain)
+				updated = updated.Answered(r.Domain, r.At)
 				switch {
 				case err != nil && ctx.Err() != nil:
 					return h.outcome(ctx, r, updated)
@@ -146,7 +146,7 @@ func (h Handlers[R]) outcome(ctx context.Context, r httpapi.Request, updated R) 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), outcomeTime)
 	defer cancel()
 	if current, err := h.Store.Get(ctx, r.ID); err == nil {
-		got, gotErr := json.Marshal(current.WithDomain(r.Domain))
+		got, gotErr := json.Marshal(current.Answered(r.Domain, r.At))
 		want, wantErr := json.Marshal(updated)
 		if gotErr == nil && wantErr == nil && bytes.Equal(got, want) {
 			return updated, nil
@@ -171,7 +171,7 @@ func (h Handlers[R]) List(name string, parse func(region string, query url.Value
 			}
 			rows, total, err := h.Store.List(ctx, query)
 			for i := range rows {
-				rows[i] = rows[i].WithDomain(r.Domain)
+				rows[i] = rows[i].Answered(r.Domain, r.At)
 			}
 			return page[R]{name, rows, total}, err
 		},

@@ -105,6 +105,9 @@ func (s Starter) Replay() httpapi.Operation[run.Run] {
 			if err != nil {
 				return nil, err
 			}
+			if found.State.Ended() && !found.Replayable() {
+				return nil, apierr.InvalidArgument("run_id", apierr.Constraint, "must be the ID of a run that keeps its payload; that of this run was too large")
+			}
 			of, err := s.Triggers.Get(ctx, found.TriggerID)
 			if err != nil {
 				return nil, err

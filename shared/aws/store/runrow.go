@@ -71,6 +71,17 @@ func newRunRow(r run.Run) runRow {
 	}
 }
 
+// setIdentity sets what a run is, which no delivery changes, and identity returns its values.
+const setIdentity = "#container_id = :container_id, #region = :region, #organization_id = :organization_id, #project_id = :project_id, " +
+	"#origin = :origin, #event_id = :event_id, #scheduled_at = :scheduled_at"
+
+func (r runRow) identity() map[string]any {
+	return map[string]any{
+		"container_id": r.ContainerID, "region": r.Region, "organization_id": r.OrganizationID, "project_id": r.ProjectID,
+		"origin": r.Origin, "event_id": r.EventID, "scheduled_at": r.ScheduledAt,
+	}
+}
+
 func (r runRow) run() run.Run {
 	attempts := r.Attempts[max(0, len(r.Attempts)-run.MaxAttempts):]
 	return run.Run{

@@ -49,37 +49,23 @@ type Claim struct {
 // queued one by anybody.
 func (r Runs) Claim(ctx context.Context, next run.Run, claim Claim) (claims int, err error) {
 	row := newRunRow(next)
-	row.State, row.ExpiresAt = run.Running, next.StartedAt.Add(r.Retention).Unix()
-	set := "SET #container_id = :container_id, #region = :region, #organization_id = :organization_id, #project_id = :project_id, " +
-		"#origin = :origin, #event_id = :event_id, #scheduled_at = :scheduled_at, #started_at = :started_at, " +
-		"#state = :state, #expires_at = :expires_at, #holder = :holder, #claimed_until = :until " +
+	set := "SET " + setIdentity + ", #started_at = :started_at, #state = :state, #expires_at = :expires_at, #holder = :holder, #claimed_until = :until " +
 		"REMOVE #terminated_at, #reason, #message, #failed_owner, #deleted ADD #claims :one"
 	before, values := states(run.Running.Before())
 	condition := "attribute_not_exists(#trigger_id) OR (#state IN (" + before + ") AND (#state IN (:failed, :queued) OR #holder = :holder OR #claimed_until < :now))"
+	maps.Copy(values, row.identity())
 	maps.Copy(values, map[string]any{
-		"container_id": row.ContainerID, "region": row.Region, "organization_id": row.OrganizationID, "project_id": row.ProjectID,
-		"origin": row.Origin, "event_id": row.EventID, "scheduled_at": row.ScheduledAt, "started_at": row.StartedAt,
-		"state": row.State, "expires_at": row.ExpiresAt, "holder": claim.Holder, "until": timestamp.Time(claim.Until),
-		"now": row.StartedAt, "one": 1,
+		"started_at": row.StartedAt, "state": run.Running, "expires_at": next.StartedAt.Add(r.Retention).Unix(),
+		"holder": claim.Holder, "until": timestamp.Time(claim.Until), "now": row.StartedAt, "one": 1,
 	})
-	encoded, err := encodeValues(values)
-	if err != nil {
-		return 0, err
-	}
-	answer, err := write(ctx, r.Client.UpdateItem, &dynamodb.UpdateItemInput{
-		TableName: &r.Table, Key: runKey(next.Key),
-		UpdateExpression: &set, ConditionExpression: &condition,
-		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: encoded,
-		ReturnValues: types.ReturnValueAllNew,
-	})
-	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
+	claimed, err := r.update(ctx, next.Key, set, condition, values)
+	if errors.Is(err, ErrSuperseded) {
 		return 0, ErrClaimed
 	}
 	if err != nil {
 		return 0, fmt.Errorf("claiming %s of trigger %s: %w", next.Event, next.TriggerID, err)
 	}
-	claimed, err := decodeRow[runRow](answer.Attributes)
-	return claimed.Claims, err
+	return claimed.Claims, nil
 }
 
 // Enqueue stores a run that somebody asked for, with its request, and sets its state to
@@ -110,17 +96,10 @@ func (r Runs) Enqueue(ctx context.Context, its run.Run, now, until time.Time) er
 func (r Runs) Requeue(ctx context.Context, id run.Key, now, until time.Time) error {
 	set := "SET #state = :queued, #claimed_until = :until REMOVE #terminated_at, #reason, #message, #failed_owner"
 	condition := "attribute_exists(#trigger_id) AND attribute_not_exists(#deleted) AND (#state IN (:succeeded, :failed) OR #claimed_until < :now)"
-	values, err := encodeValues(map[string]any{
+	_, err := r.update(ctx, id, set, condition, map[string]any{
 		"queued": run.Queued, "until": timestamp.Time(until), "now": timestamp.Time(now), "succeeded": run.Succeeded, "failed": run.Failed,
 	})
-	if err != nil {
-		return err
-	}
-	_, err = write(ctx, r.Client.UpdateItem, &dynamodb.UpdateItemInput{
-		TableName: &r.Table, Key: runKey(id), UpdateExpression: &set, ConditionExpression: &condition,
-		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: values,
-	})
-	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
+	if errors.Is(err, ErrSuperseded) {
 		return ErrClaimed
 	}
 	if err != nil {
@@ -143,53 +122,94 @@ func states(list []run.State) (placeholders string, values map[string]any) {
 type Report struct {
 	State    run.State
 	Attempts []run.Attempt
+	// Reason and Message say why the event is given up if the report has no attempts.
+	Reason  run.Reason
+	Message string
 	// Request is kept unless the state is succeeded.
 	Request *run.Request
 	// At is the time at which the delivery ended.
 	At time.Time
+	// Hidden is true if the trigger's history does not have the run. Its row then keeps only
+	// the claim.
+	Hidden bool
 }
 
 // Last returns the last attempt of the delivery, or none if there was no attempt.
 func (r Report) Last() run.Attempt {
 	if len(r.Attempts) == 0 {
-		return run.Attempt{}
+		return run.Attempt{Reason: r.Reason, Error: r.Message}
 	}
 	return r.Attempts[len(r.Attempts)-1]
 }
 
-// Record stores how the holder's delivery ended. It does nothing if another delivery has
-// taken over the claim.
-func (r Runs) Record(ctx context.Context, to run.Run, holder string, report Report) error {
+// outcome returns the expression that stores how a delivery ended, and its values.
+func (r Runs) outcome(to run.Run, report Report) (set string, values map[string]any) {
 	last := report.Last()
-	set := "SET #state = :state, #attempts = list_append(if_not_exists(#attempts, :none), :attempts)"
-	values := map[string]any{
-		"state": report.State, "none": []attemptRow{}, "attempts": convert(report.Attempts, newAttemptRow), "count": len(report.Attempts), "holder": holder,
-	}
+	set, values = "SET #state = :state", map[string]any{"state": report.State, "count": len(report.Attempts)}
 	if report.State.Ended() {
 		set += ", #terminated_at = :at"
 		values["at"] = timestamp.Time(report.At)
 	}
+	kept := r.Retention
+	if report.State == run.Failed {
+		kept = max(r.Retention, run.FailedRetention)
+	}
+	set += ", #expires_at = :expires"
+	values["expires"] = report.At.Add(kept).Unix()
+	if report.Hidden {
+		values["true"] = true
+		return set + ", #deleted = :true ADD #count :count", values
+	}
+	set += ", #attempts = list_append(if_not_exists(#attempts, :none), :attempts)"
+	values["none"], values["attempts"] = []attemptRow{}, convert(report.Attempts, newAttemptRow)
 	if report.State != run.Succeeded {
 		set += ", #reason = :reason, #message = :message, #request = :request"
 		values["reason"], values["message"], values["request"] = last.Reason, last.Error, report.Request
 	}
 	if report.State == run.Failed {
-		set += ", #failed_owner = :owner, #expires_at = :expires"
+		set += ", #failed_owner = :owner"
 		values["owner"] = ownerKey(to.Region, to.Owner.OrganizationID)
-		values["expires"] = report.At.Add(max(r.Retention, run.FailedRetention)).Unix()
 	}
-	encoded, err := encodeValues(values)
-	if err != nil {
-		return err
+	return set + " ADD #count :count", values
+}
+
+// Record stores how the holder's delivery ended. It does nothing if another delivery has
+// taken over the claim.
+func (r Runs) Record(ctx context.Context, to run.Run, holder string, report Report) error {
+	set, values := r.outcome(to, report)
+	values["holder"] = holder
+	_, err := r.update(ctx, to.Key, set, "#holder = :holder", values)
+	if err != nil && !errors.Is(err, ErrSuperseded) {
+		return fmt.Errorf("recording %s of trigger %s: %w", to.Event, to.TriggerID, err)
 	}
-	set += " ADD #count :count"
-	_, err = write(ctx, r.Client.UpdateItem, &dynamodb.UpdateItemInput{
-		TableName: &r.Table, Key: runKey(to.Key),
-		UpdateExpression: &set, ConditionExpression: aws.String("#holder = :holder"),
-		ExpressionAttributeNames: placeholders(set + " #holder"), ExpressionAttributeValues: encoded,
-	})
-	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
+	return nil
+}
+
+// Delivered stores how a call for a message ended. It does nothing if somebody replays the
+// run, if the run has succeeded, or if it was deleted. If existing is true, it also does
+// nothing if no earlier call is stored.
+func (r Runs) Delivered(ctx context.Context, to run.Run, report Report, existing bool) error {
+	row := newRunRow(to)
+	set, values := r.outcome(to, report)
+	maps.Copy(values, row.identity())
+	values["started_at"], values["retrying"], values["failed"] = row.StartedAt, run.Retrying, run.Failed
+	set = strings.Replace(set, "SET ", "SET "+setIdentity+", #started_at = :started_at, ", 1)
+	switch report.State {
+	case run.Succeeded:
+		set += " REMOVE #reason, #message, #failed_owner"
+	case run.Retrying:
+		set += " REMOVE #terminated_at, #failed_owner"
+	}
+	condition := "#state IN (:retrying, :failed) AND attribute_not_exists(#deleted)"
+	if !existing {
+		condition = "attribute_not_exists(#trigger_id) OR (" + condition + ")"
+	}
+	after, err := r.update(ctx, to.Key, set, condition, values)
+	if errors.Is(err, ErrSuperseded) {
 		return nil
+	}
+	if err == nil {
+		err = r.trim(ctx, to.Key, after)
 	}
 	if err != nil {
 		return fmt.Errorf("recording %s of trigger %s: %w", to.Event, to.TriggerID, err)
@@ -197,35 +217,63 @@ func (r Runs) Record(ctx context.Context, to run.Run, holder string, report Repo
 	return nil
 }
 
+// trimAt is the number of attempts in a row at which trim deletes the oldest. It is larger
+// than [run.MaxAttempts], so that a trim is rare.
+const trimAt = run.MaxAttempts + 10
+
+// trim deletes the attempts of a row that no answer has, because a queue may deliver a
+// message a thousand times.
+func (r Runs) trim(ctx context.Context, id run.Key, row runRow) error {
+	if len(row.Attempts) < trimAt {
+		return nil
+	}
+	oldest := make([]string, len(row.Attempts)-run.MaxAttempts)
+	for i := range oldest {
+		oldest[i] = fmt.Sprintf("#attempts[%d]", i)
+	}
+	_, err := r.update(ctx, id, "REMOVE "+strings.Join(oldest, ", "), "#count = :count", map[string]any{"count": row.Count})
+	if errors.Is(err, ErrSuperseded) {
+		return nil // whoever added an attempt meanwhile trims
+	}
+	return err
+}
+
+// update changes the row of a run if a condition holds, and returns the attributes that it
+// has changed. It returns ErrSuperseded if the condition does not hold.
+func (r Runs) update(ctx context.Context, id run.Key, set, condition string, values map[string]any) (changed runRow, err error) {
+	encoded, err := encodeValues(values)
+	if err != nil {
+		return runRow{}, err
+	}
+	answer, err := write(ctx, r.Client.UpdateItem, &dynamodb.UpdateItemInput{
+		TableName: &r.Table, Key: runKey(id), UpdateExpression: &set, ConditionExpression: &condition,
+		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: encoded,
+		ReturnValues: types.ReturnValueUpdatedNew,
+	})
+	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
+		return runRow{}, ErrSuperseded
+	}
+	if err != nil {
+		return runRow{}, err
+	}
+	return decodeRow[runRow](answer.Attributes)
+}
+
 // GiveUp stores that AWS will not deliver the event of a run again, at the time
 // TerminatedAt and with its Message. It creates the run if no delivery has claimed the
 // event. It does nothing if the run has ended.
 func (r Runs) GiveUp(ctx context.Context, given run.Run) error {
 	row := newRunRow(given)
-	set := "SET #container_id = :container_id, #region = :region, #organization_id = :organization_id, #project_id = :project_id, " +
-		"#origin = :origin, #event_id = :event_id, #scheduled_at = :scheduled_at, #terminated_at = :terminated_at, " +
+	set := "SET " + setIdentity + ", #terminated_at = :terminated_at, " +
 		"#state = :failed, #message = :message, #reason = if_not_exists(#reason, :reason), #failed_owner = :owner, #expires_at = :expires_at"
 	before, values := states(run.Failed.Before())
 	condition := "attribute_not_exists(#trigger_id) OR #state IN (" + before + ")"
+	maps.Copy(values, row.identity())
 	maps.Copy(values, map[string]any{
-		"container_id": row.ContainerID, "region": row.Region, "organization_id": row.OrganizationID, "project_id": row.ProjectID,
-		"origin": row.Origin, "event_id": row.EventID, "scheduled_at": row.ScheduledAt, "terminated_at": row.TerminatedAt,
-		"message": given.Message, "reason": run.NotStarted, "owner": ownerKey(row.Region, row.OrganizationID),
+		"terminated_at": row.TerminatedAt, "message": given.Message, "reason": run.NotStarted, "owner": ownerKey(row.Region, row.OrganizationID),
 		"expires_at": given.TerminatedAt.Add(max(r.Retention, run.FailedRetention)).Unix(), "failed": run.Failed,
 	})
-	encoded, err := encodeValues(values)
-	if err != nil {
-		return err
-	}
-	_, err = write(ctx, r.Client.UpdateItem, &dynamodb.UpdateItemInput{
-		TableName: &r.Table, Key: runKey(given.Key),
-		UpdateExpression: &set, ConditionExpression: &condition,
-		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: encoded,
-	})
-	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
-		return nil
-	}
-	if err != nil {
+	if _, err := r.update(ctx, given.Key, set, condition, values); err != nil && !errors.Is(err, ErrSuperseded) {
 		return fmt.Errorf("giving up %s of trigger %s: %w", given.Event, given.TriggerID, err)
 	}
 	return nil
@@ -245,20 +293,42 @@ func (r Runs) Get(ctx context.Context, id run.Key) (run.Run, error) {
 	return row.run(), err
 }
 
+// Last returns the run of a trigger's newest event that is not deleted, or nil if there is
+// none among the newest mostExamined.
+func (r Runs) Last(ctx context.Context, triggerID string) (*run.Run, error) {
+	input := &dynamodb.QueryInput{
+		TableName: &r.Table, KeyConditionExpression: aws.String("#trigger_id = :trigger"), FilterExpression: aws.String("attribute_not_exists(#deleted)"),
+		ExpressionAttributeNames:  placeholders("#trigger_id #deleted"),
+		ExpressionAttributeValues: map[string]types.AttributeValue{":trigger": &types.AttributeValueMemberS{Value: triggerID}},
+		ScanIndexForward:          aws.Bool(false), Limit: aws.Int32(1),
+	}
+	for examined := 0; examined < mostExamined; {
+		answer, err := r.Client.Query(ctx, input)
+		if err != nil {
+			return nil, fmt.Errorf("reading the last run of trigger %s: %w", triggerID, err)
+		}
+		if len(answer.Items) > 0 {
+			row, err := decodeRow[runRow](answer.Items[0])
+			last := row.run()
+			return &last, err
+		}
+		if len(answer.LastEvaluatedKey) == 0 {
+			break
+		}
+		examined += int(answer.ScannedCount)
+		// The first page is one row, because the newest run is mostly there. The next is larger.
+		input.ExclusiveStartKey, input.Limit = answer.LastEvaluatedKey, aws.Int32(100)
+	}
+	return nil, nil
+}
+
 // Delete deletes what a run says about its calls. The row stays until it expires, because
 // AWS may deliver the event again. It returns a *apierr.Error if the run has not ended.
 func (r Runs) Delete(ctx context.Context, id run.Key) error {
 	set := "SET #deleted = :true REMOVE #attempts, #request, #message, #reason, #failed_owner"
 	condition := "#state IN (:succeeded, :failed) AND attribute_not_exists(#deleted)"
-	values, err := encodeValues(map[string]any{"true": true, "succeeded": run.Succeeded, "failed": run.Failed})
-	if err != nil {
-		return err
-	}
-	_, err = write(ctx, r.Client.UpdateItem, &dynamodb.UpdateItemInput{
-		TableName: &r.Table, Key: runKey(id), UpdateExpression: &set, ConditionExpression: &condition,
-		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: values,
-	})
-	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
+	_, err := r.update(ctx, id, set, condition, map[string]any{"true": true, "succeeded": run.Succeeded, "failed": run.Failed})
+	if errors.Is(err, ErrSuperseded) {
 		found, err := r.Get(ctx, id)
 		if err != nil {
 			return err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/google/uuid"
 
 	"containertriggers/infra/local/moto/mototest"
@@ -371,5 +372,147 @@ func TestDelete_KeepsTheClaimOfTheEvent(t *testing.T) {
 	}
 	if told := apierr.From(b.Delete(t.Context(), running.Key)); told.Type != apierr.TypeTransientState {
 		t.Errorf("a running run: got %v", told)
+	}
+}
+
+// delivered records that a call for a message ended in a state.
+func (b *runBundle) delivered(its run.Run, state run.State, existing bool) {
+	b.t.Helper()
+	if err := b.Delivered(b.t.Context(), its, reportOf(its, state), existing); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestDelivered_FollowsAMessageThroughItsDeliveries(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	its := b.next(uuid.NewString(), 8)
+	its.Origin = run.Message
+	b.delivered(its, run.Succeeded, true)
+	if _, err := b.Get(t.Context(), its.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a success without a failure is stored: %v", err)
+	}
+	for n, step := range []struct {
+		state     run.State
+		failures  int
+		hasReason bool
+	}{{run.Retrying, 0, true}, {run.Failed, 1, true}, {run.Retrying, 0, true}, {run.Failed, 1, true}, {run.Succeeded, 0, false}} {
+		b.delivered(its, step.state, step.state == run.Succeeded)
+		got, err := b.Get(t.Context(), its.Key)
+		if err != nil || got.State != step.state || got.Count != n+1 || len(got.Attempts) != n+1 || got.TerminatedAt.IsZero() == step.state.Ended() || (got.Reason != "") != step.hasReason || got.Origin != run.Message {
+			t.Errorf("step %d: got %+v, %v", n, got, err)
+		}
+		kept := 7 * 24 * time.Hour
+		if step.state == run.Failed {
+			kept = run.FailedRetention
+		}
+		if want := its.StartedAt.Add(time.Second + kept); !got.ExpiresAt.Equal(want) {
+			t.Errorf("step %d: expires at %v, want %v", n, got.ExpiresAt, want)
+		}
+		if failed, _, err := b.List(t.Context(), b.failures()); err != nil || len(failed) != step.failures {
+			t.Errorf("step %d: the failed runs are %v, %v", n, failed, err)
+		}
+	}
+	b.delivered(its, run.Failed, false)
+	if got, err := b.Get(t.Context(), its.Key); err != nil || got.State != run.Succeeded || got.Count != 5 {
+		t.Errorf("a run that succeeded became %+v, %v", got, err)
+	}
+}
+
+func TestDelivered_LeavesAReplayAndADeletedRun(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	its := b.next(uuid.NewString(), 8)
+	b.delivered(its, run.Failed, false)
+	if err := b.Requeue(t.Context(), its.Key, hour(8), hour(9)); err != nil {
+		t.Fatal(err)
+	}
+	b.delivered(its, run.Retrying, false)
+	if got, err := b.Get(t.Context(), its.Key); err != nil || got.State != run.Queued || got.Count != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	other := b.next(uuid.NewString(), 8)
+	b.delivered(other, run.Failed, false)
+	if err := b.Delete(t.Context(), other.Key); err != nil {
+		t.Fatal(err)
+	}
+	b.delivered(other, run.Failed, false)
+	if _, err := b.Get(t.Context(), other.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A queue may deliver a message a thousand times. Its row must not grow with each.
+func TestDelivered_KeepsTheLastAttempts(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	its := b.next(uuid.NewString(), 8)
+	const deliveries = 75
+	for n := range deliveries {
+		report := reportOf(its, run.Retrying)
+		report.Attempts[0].Duration = time.Duration(n) * time.Second
+		if err := b.Delivered(t.Context(), its, report, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	item, err := b.Client.GetItem(t.Context(), &dynamodb.GetItemInput{TableName: &b.Table, Key: map[string]types.AttributeValue{
+		"trigger_id": &types.AttributeValueMemberS{Value: its.TriggerID}, "event": &types.AttributeValueMemberS{Value: its.Event},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attempts, ok := item.Item["attempts"].(*types.AttributeValueMemberL)
+	if !ok || len(attempts.Value) < run.MaxAttempts || len(attempts.Value) >= run.MaxAttempts+10 {
+		t.Errorf("the row has %d attempts", len(attempts.Value))
+	}
+	got, err := b.Get(t.Context(), its.Key)
+	if err != nil || got.Count != deliveries || len(got.Attempts) != run.MaxAttempts || got.Attempts[run.MaxAttempts-1].Duration != (deliveries-1)*time.Second {
+		t.Errorf("got %d attempts of %d, %v", len(got.Attempts), got.Count, err)
+	}
+}
+
+// The history of a trigger may leave runs out. Their claims stay.
+func TestRecord_HidesARunAndKeepsItsClaim(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	its := b.next(uuid.NewString(), 8)
+	if _, err := b.Claim(t.Context(), its, store.Claim{Holder: "h", Until: hour(9)}); err != nil {
+		t.Fatal(err)
+	}
+	report := reportOf(its, run.Succeeded)
+	report.Hidden = true
+	if err := b.Record(t.Context(), its, "h", report); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Get(t.Context(), its.Key); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("got %v", err)
+	}
+	its.StartedAt = hour(10)
+	if _, err := b.Claim(t.Context(), its, store.Claim{Holder: "other", Until: hour(11)}); !errors.Is(err, store.ErrClaimed) {
+		t.Errorf("the event is delivered again: %v", err)
+	}
+}
+
+func TestLast_ReturnsTheNewestRunThatIsNotDeleted(t *testing.T) {
+	t.Parallel()
+	b := setupRuns(t)
+	triggerID := uuid.NewString()
+	if last, err := b.Last(t.Context(), triggerID); err != nil || last != nil {
+		t.Errorf("got %v, %v", last, err)
+	}
+	for n := range 5 {
+		b.made(triggerID, n, run.Succeeded)
+	}
+	for n := 4; n >= 0; n-- {
+		last, err := b.Last(t.Context(), triggerID)
+		if err != nil || last == nil || !last.ScheduledAt.Equal(hour(n)) {
+			t.Fatalf("got %v, %v, want the run of hour %d", last, err, n)
+		}
+		if err := b.Delete(t.Context(), last.Key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if last, err := b.Last(t.Context(), triggerID); err != nil || last != nil {
+		t.Errorf("got %v, %v", last, err)
 	}
 }

@@ -57,10 +57,10 @@ func (t Triggers) Create(ctx context.Context, containers Containers, tr trigger.
 // ErrNotFound if there is none.
 func (t Triggers) Update(ctx context.Context, old, updated trigger.Trigger) (current trigger.Trigger, err error) {
 	row := newTriggerRow(updated)
-	set := "SET #name = :name, #description = :description, #tags = :tags, #destination_config = :destination, " +
+	set := "SET #name = :name, #description = :description, #tags = :tags, #destination_config = :destination, #delivery_config = :delivery, " +
 		"#sealed_secret = :secret, #paused_at = :paused, #pause_reason = :reason, #updated_at = :updated, #generation = :generation, #unfinished = :unfinished"
 	values := map[string]any{
-		"name": row.Name, "description": row.Description, "tags": row.Tags, "destination": row.Destination,
+		"name": row.Name, "description": row.Description, "tags": row.Tags, "destination": row.Destination, "delivery": row.Delivery,
 		"secret": row.SealedSecret, "paused": row.PausedAt, "reason": row.PauseReason, "updated": row.UpdatedAt, "generation": row.Generation,
 		"unfinished": isUnfinished, "old": old.Generation,
 	}
@@ -333,6 +333,8 @@ type triggerRow struct {
 	PausedAt    *timestamp.Time `json:"paused_at,omitempty"`
 	PauseReason string          `json:"pause_reason,omitempty"`
 
+	Delivery trigger.Delivery `json:"delivery_config"`
+
 	Status             trigger.Status `json:"status"`
 	ErrorMessage       string         `json:"error_message"`
 	CreatedAt          timestamp.Time `json:"created_at"`
@@ -349,7 +351,7 @@ func newTriggerRow(t trigger.Trigger) triggerRow {
 		Name:        t.Name, Description: t.Description, Tags: t.Tags, Destination: t.Destination,
 		SourceType: t.Source(), Cron: t.Cron, SQS: t.SQS, NATS: t.NATS, SealedSecret: t.SealedSecret, Relay: t.Relay, RelayGeneration: t.RelayGeneration,
 		Unfinished: unfinishedIf(t.Status != trigger.Ready || !t.Settled()), Verified: t.Verified,
-		PausedAt: optional(t.PausedAt), PauseReason: t.PauseReason,
+		PausedAt: optional(t.PausedAt), PauseReason: t.PauseReason, Delivery: t.Delivery,
 		Status: t.Status, ErrorMessage: t.ErrorMessage,
 		CreatedAt: timestamp.Time(t.CreatedAt), UpdatedAt: timestamp.Time(t.UpdatedAt),
 		Generation: t.Generation, ObservedGeneration: t.ObservedGeneration,
@@ -362,7 +364,7 @@ func (r triggerRow) trigger() trigger.Trigger {
 		Owner: auth.Owner{OrganizationID: r.OrganizationID, ProjectID: r.ProjectID, NamespaceID: r.NamespaceID},
 		Name:  r.Name, Description: r.Description, Tags: r.Tags, Destination: r.Destination,
 		Cron: r.Cron, SQS: r.SQS, NATS: r.NATS, SealedSecret: r.SealedSecret, Relay: r.Relay, RelayGeneration: r.RelayGeneration, Verified: r.Verified,
-		PausedAt: orZero(r.PausedAt), PauseReason: r.PauseReason,
+		PausedAt: orZero(r.PausedAt), PauseReason: r.PauseReason, Delivery: r.Delivery,
 		Status: r.Status, ErrorMessage: r.ErrorMessage,
 		CreatedAt: time.Time(r.CreatedAt), UpdatedAt: time.Time(r.UpdatedAt),
 		Generation: r.Generation, ObservedGeneration: r.ObservedGeneration,

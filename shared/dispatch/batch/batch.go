@@ -46,7 +46,7 @@ const (
 type Processor struct {
 	Messages Messages
 	// Call calls the container for a message.
-	Call func(context.Context, invoke.Event) error
+	Call func(context.Context, Message) error
 }
 
 // Result sorts messages by the outcome of their delivery.
@@ -143,13 +143,9 @@ func (r *run) processGroup(ctx context.Context, group []int) {
 			r.skip(group[n:], backoff.Delay(1, 0))
 			return
 		}
-		if err := r.Call(ctx, message.Event); err != nil {
-			var wanted time.Duration
-			if failure, ok := errors.AsType[*invoke.Failure](err); ok {
-				wanted = failure.RetryAfter
-			}
+		if err := r.Call(ctx, message); err != nil {
 			// The rest of its group comes back together with it.
-			r.skip(group[n:], backoff.Delay(message.Receives, wanted))
+			r.skip(group[n:], backoff.Delay(message.Receives, invoke.RetryAfter(err)))
 			r.fail(i, err)
 			return
 		}

@@ -86,13 +86,13 @@ func (s *scene) play(t *testing.T, check func(Result)) {
 		}
 		check(Processor{
 			Messages: Messages{Client: &s.settled, URL: "https://queue"},
-			Call: func(ctx context.Context, event invoke.Event) error {
+			Call: func(ctx context.Context, message Message) error {
 				s.mu.Lock()
-				s.calls = append(s.calls, event.ID)
+				s.calls = append(s.calls, message.ID)
 				s.mu.Unlock()
 				select {
-				case <-time.After(s.takes[event.ID]):
-					return s.answers[event.ID]
+				case <-time.After(s.takes[message.ID]):
+					return s.answers[message.ID]
 				case <-ctx.Done():
 					return &invoke.Failure{Message: "cut off"}
 				}

@@ -11,7 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"containertriggers/shared/dispatch/batch"
-	"containertriggers/shared/dispatch/invoke"
 )
 
 // In a batch of a FIFO queue, the messages behind a failed one in its group are skipped.
@@ -25,8 +24,8 @@ func Example() {
 		Region: "us-east-1", BaseEndpoint: &endpoint.URL, Credentials: aws.AnonymousCredentials{},
 	})}
 
-	processor := batch.Processor{Messages: messages, Call: func(_ context.Context, event invoke.Event) error {
-		if string(event.Body) == "a1" {
+	processor := batch.Processor{Messages: messages, Call: func(_ context.Context, message batch.Message) error {
+		if string(message.Event.Body) == "a1" {
 			return errors.New("the container answered 500")
 		}
 		return nil

@@ -26,5 +26,5 @@ func NewEvent(its run.Run, request run.Request, source trigger.Source) Event {
 	for name, value := range request.Headers {
 		header.Add(name, value)
 	}
-	return Event{ID: its.EventID, Type: EventType(source), Time: its.ScheduledAt, Header: header, Body: []byte(request.Body)}
+	return Event{ID: its.EventID, Type: EventType(source), Time: its.ScheduledAt, Subject: request.Subject, Header: header, Body: request.Bytes()}
 }

@@ -32,6 +32,24 @@ type Failure struct {
 
 func (f *Failure) Error() string { return f.Message }
 
+// RetryAfter returns how long the container wants the caller to wait after the error of a
+// call. It returns 0 if the container did not say.
+func RetryAfter(err error) time.Duration {
+	if failure, ok := errors.AsType[*Failure](err); ok {
+		return failure.RetryAfter
+	}
+	return 0
+}
+
+// ReasonOf returns the kind of failure of the error of a call. It is empty if the service is
+// the cause.
+func ReasonOf(err error) run.Reason {
+	if failure, ok := errors.AsType[*Failure](err); ok {
+		return failure.Reason
+	}
+	return ""
+}
+
 // timeoutError is the cause of a context that ends after the container's timeout. It
 // distinguishes the timeout from the end of the run.
 type timeoutError struct{ after time.Duration }

@@ -106,15 +106,20 @@ func New(settings Settings) *Client {
 // Call calls the container for an event. It returns nil after a 2xx, and a *[Failure]
 // otherwise. The answer's status must arrive within the container's timeout.
 func (c *Client) Call(ctx context.Context, route *Route, event Event) error {
-	_, _, err := c.call(ctx, route, event, func(body io.Reader) { _, _ = io.Copy(io.Discard, body) })
+	_, _, err := c.CallAndKeep(ctx, route, event, func(int) bool { return false })
 	return err
 }
 
 // CallAndKeep calls the container as Call does. It also returns the status code of the
-// answer, which is 0 if there was none, and the part of the answer that a run keeps. In it
-// the container's token is replaced, because a container may answer what it got.
-func (c *Client) CallAndKeep(ctx context.Context, route *Route, event Event) (status int, kept run.Answer, err error) {
-	status, header, err := c.call(ctx, route, event, func(body io.Reader) {
+// answer, which is 0 if there was none, and the part of the answer that a run keeps if keep
+// returns true for the status code. In it the container's token is replaced, because a
+// container may answer what it got.
+func (c *Client) CallAndKeep(ctx context.Context, route *Route, event Event, keep func(status int) bool) (status int, kept run.Answer, err error) {
+	status, header, err := c.call(ctx, route, event, func(status int, body io.Reader) {
+		if !keep(status) {
+			_, _ = io.Copy(io.Discard, body)
+			return
+		}
 		// A token that begins within the part that is kept must be found as a whole.
 		start, _ := io.ReadAll(io.LimitReader(body, int64(run.MaxAnswer+len(route.token))))
 		kept.Body = run.Text(start)
@@ -122,6 +127,9 @@ func (c *Client) CallAndKeep(ctx context.Context, route *Route, event Event) (st
 			kept.Truncated = true
 		}
 	})
+	if !keep(status) {
+		return status, run.Answer{}, err
+	}
 	for _, name := range []string{run.ContentType, run.RetryAfter} {
 		if value := header.Get(name); value != "" {
 			if kept.Header == nil {
@@ -137,7 +145,7 @@ func (c *Client) CallAndKeep(ctx context.Context, route *Route, event Event) (st
 // call calls the container for an event, and lets read read the first maxAnswerBody bytes of
 // the answer's body. It returns the answer's status code and headers, or 0 and nil if there
 // was no answer.
-func (c *Client) call(ctx context.Context, route *Route, event Event, read func(body io.Reader)) (status int, header http.Header, err error) {
+func (c *Client) call(ctx context.Context, route *Route, event Event, read func(status int, body io.Reader)) (status int, header http.Header, err error) {
 	if route.err != nil {
 		return 0, nil, &Failure{Message: "the container's endpoint is not a valid URL"}
 	}
@@ -158,7 +166,7 @@ func (c *Client) call(ctx context.Context, route *Route, event Event, read func(
 	// Only the status counts, even if the body is incomplete or continues beyond the timeout.
 	// Reading the body to its end makes the connection reusable, and lets a container that
 	// streams its answer finish.
-	read(io.LimitReader(response.Body, maxAnswerBody))
+	read(response.StatusCode, io.LimitReader(response.Body, maxAnswerBody))
 	if response.StatusCode < 200 || response.StatusCode > 299 {
 		return response.StatusCode, response.Header, refusal(response)
 	}

@@ -388,7 +388,7 @@ func TestCallAndKeep_KeepsTheStartOfTheAnswer(t *testing.T) {
 		t.Cleanup(server.Close)
 		tr, to, event := sample(server.URL)
 		to.Privacy = container.Private
-		status, got, err := New(Settings{AllowPrivate: true}).CallAndKeep(t.Context(), NewRoute(tr, to, secret.Text(token)), event)
+		status, got, err := New(Settings{AllowPrivate: true}).CallAndKeep(t.Context(), NewRoute(tr, to, secret.Text(token)), event, func(int) bool { return true })
 		test.want.Header = map[string]string{run.ContentType: strings.ReplaceAll(content, token, "[token]"), run.RetryAfter: strings.Repeat("9", run.MaxAnswerHeader)}
 		if status != test.status || !reflect.DeepEqual(got, test.want) || (err == nil) != (test.status < 300) {
 			t.Errorf("%s: got %d %+v, %v", what, status, got, err)

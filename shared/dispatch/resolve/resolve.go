@@ -4,7 +4,6 @@ package resolve
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -39,20 +38,17 @@ func (t *Target) Call(ctx context.Context, client *invoke.Client, event invoke.E
 	return client.Call(ctx, t.route, event)
 }
 
-// Attempt calls the container once and returns the attempt as a run keeps it. The pause is
-// how long the container wants the caller to wait.
-func (t *Target) Attempt(ctx context.Context, client *invoke.Client, event invoke.Event, now func() time.Time) (made run.Attempt, pause time.Duration) {
-	made.StartedAt = now()
-	status, answer, err := client.CallAndKeep(ctx, t.route, event)
+// Attempt calls the container as Call does, and returns the attempt as a run keeps it. The
+// answer of a success is kept only if the trigger's history has successes.
+func (t *Target) Attempt(ctx context.Context, client *invoke.Client, event invoke.Event, now func() time.Time) (run.Attempt, error) {
+	made := run.Attempt{StartedAt: now()}
+	keepSuccess := t.Trigger.History() == trigger.HistoryAll
+	status, answer, err := client.CallAndKeep(ctx, t.route, event, func(status int) bool { return keepSuccess || status > 299 })
 	made.Duration, made.HTTPStatus, made.Answer = now().Sub(made.StartedAt), status, answer
-	if err == nil {
-		return made, 0
+	if err != nil {
+		made.Error, made.Reason = err.Error(), invoke.ReasonOf(err)
 	}
-	made.Error = err.Error()
-	if failure, ok := errors.AsType[*invoke.Failure](err); ok {
-		made.Reason, pause = failure.Reason, failure.RetryAfter
-	}
-	return made, pause
+	return made, err
 }
 
 // Fresh reports whether the target may still be used.

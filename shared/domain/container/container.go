@@ -56,8 +56,9 @@ func (c Container) Location() (region string, owner auth.Owner) {
 // CurrentGeneration returns the container's generation.
 func (c Container) CurrentGeneration() int64 { return c.Generation }
 
-// WithDomain returns the container as a deployment of that domain answers it.
-func (c Container) WithDomain(domain string) Container {
+// Answered returns the container as a deployment of that domain answers it, which is the same at all
+// times.
+func (c Container) Answered(domain string, _ time.Time) Container {
 	c.Domain = domain
 	return c
 }

@@ -52,8 +52,9 @@ func (n Namespace) Location() (region string, owner auth.Owner) {
 // CurrentGeneration returns the namespace's generation.
 func (n Namespace) CurrentGeneration() int64 { return n.Generation }
 
-// WithDomain returns the namespace as a deployment of that domain answers it.
-func (n Namespace) WithDomain(domain string) Namespace {
+// Answered returns the namespace as a deployment of that domain answers it, which is the same at all
+// times.
+func (n Namespace) Answered(domain string, _ time.Time) Namespace {
 	n.Domain = domain
 	return n
 }

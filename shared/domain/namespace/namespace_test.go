@@ -47,7 +47,7 @@ func create(t *testing.T, body string) namespace.Namespace {
 func TestNamespace_MarshalsLikeTheAPI(t *testing.T) {
 	t.Parallel()
 	text, err := json.Marshal(create(t, `{"name":"jobs","description":"d","tags":["a"],"environment_variables":{"A":"<b>"},
-		"secret_environment_variables":{"S":"hush"},"project_id":"`+strings.ToUpper(id)+`"}`).WithDomain("api.example"))
+		"secret_environment_variables":{"S":"hush"},"project_id":"`+strings.ToUpper(id)+`"}`).Answered("api.example", time.Time{}))
 	if err != nil {
 		t.Fatal(err)
 	}

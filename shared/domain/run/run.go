@@ -36,14 +36,16 @@ const (
 
 // next holds the states that may follow each state. "" is that of a run that does not exist
 // yet. AWS may give up an event that no delivery has claimed. A run that is queued or running
-// may be queued again, because the one who should have ended it may be dead.
+// may be queued again, because the one who should have ended it may be dead. The run of a
+// message is not claimed, because its source gives the message to one delivery at a time: it
+// is recorded after a call. It may go on after a failure that was taken for the last one.
 var next = map[State][]State{
-	"":        {Queued, Running, Failed},
+	"":        {Queued, Running, Retrying, Succeeded, Failed},
 	Queued:    {Queued, Running, Failed},
 	Running:   {Queued, Running, Retrying, Succeeded, Failed},
-	Retrying:  {Queued, Running, Failed},
+	Retrying:  {Queued, Running, Retrying, Succeeded, Failed},
 	Succeeded: {Queued},
-	Failed:    {Queued, Running},
+	Failed:    {Queued, Running, Retrying, Succeeded},
 }
 
 // States returns all states, in the order of a run's life.
@@ -60,16 +62,17 @@ func (s State) Ended() bool { return s == Succeeded || s == Failed }
 // Origin is what caused a run.
 type Origin string
 
-// The origins: a schedule, a call of the API that asks for the run, or the catch-up after a
-// pause.
+// The origins: a schedule, a message of a queue or on a subject, a call of the API that asks
+// for the run, or the catch-up after a pause.
 const (
 	Schedule Origin = "schedule"
+	Message  Origin = "message"
 	Manual   Origin = "manual"
 	CatchUp  Origin = "catch_up"
 )
 
 // Origins returns all origins.
-func Origins() []Origin { return []Origin{Schedule, Manual, CatchUp} }
+func Origins() []Origin { return []Origin{Schedule, Message, Manual, CatchUp} }
 
 // Reason is the kind of a failure.
 type Reason string
@@ -95,6 +98,15 @@ const (
 	MaxAnswerOfSuccess = 256
 	// MaxAnswerHeader is the number of bytes that an attempt keeps of a header of the answer.
 	MaxAnswerHeader = 128
+)
+
+const (
+	// MaxBody is the number of bytes of the request's body that a failed run keeps. The row
+	// of a run must stay below 400 KB (DynamoDB Developer Guide, "Quotas").
+	MaxBody = 256 << 10
+	// MaxBodyOfRetry is that of a run that will be retried. Its source still has the message,
+	// and each attempt pays for the size of the row.
+	MaxBodyOfRetry = 1 << 10
 )
 
 // FailedRetention is how long a failed run is kept, if others are not kept longer.
@@ -161,12 +173,10 @@ type Run struct {
 	ExpiresAt time.Time
 }
 
-// Request is what a container got, without its token and the headers of the CloudEvent.
-type Request struct {
-	HTTPMethod string            `json:"http_method"`
-	HTTPPath   string            `json:"http_path"`
-	Headers    map[string]string `json:"headers"`
-	Body       string            `json:"body"`
+// Replayable reports whether the run has ended and its event can be sent again. It cannot if
+// its payload was too large to be kept.
+func (r Run) Replayable() bool {
+	return r.State.Ended() && (r.Request == nil || !r.Request.Truncated)
 }
 
 // Attempt is one call of the container.

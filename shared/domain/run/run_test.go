@@ -24,8 +24,8 @@ func TestState_FollowsTheTable(t *testing.T) {
 	for state, want := range map[run.State][]run.State{
 		run.Queued:    {run.Queued, run.Running, run.Retrying, run.Succeeded, run.Failed},
 		run.Running:   {run.Queued, run.Running, run.Retrying, run.Failed},
-		run.Retrying:  {run.Running},
-		run.Succeeded: {run.Running},
+		run.Retrying:  {run.Running, run.Retrying, run.Failed},
+		run.Succeeded: {run.Running, run.Retrying, run.Failed},
 		run.Failed:    {run.Queued, run.Running, run.Retrying},
 	} {
 		if got := state.Before(); !slices.Equal(got, want) {
@@ -157,7 +157,7 @@ func TestParseQuery_NamesEveryFault(t *testing.T) {
 		"trigger_id=x":                    "trigger_id format",
 		"states=succeeded":                "states constraint",
 		of + "states=done,failed":         "states constraint",
-		of + "origins=message":            "origins constraint",
+		of + "origins=none":               "origins constraint",
 		"created_after=yesterday":         "created_after format",
 		"created_before=1":                "created_before format",
 		"page_size=0&page_token=x":        "page_size constraint, page_token format",

@@ -29,7 +29,18 @@ func (r Run) Details() any {
 		summary
 		Request  *Request  `json:"request"`
 		Attempts []attempt `json:"attempt_details"`
-	}{r.summary(), r.Request, attempts}
+	}{r.summary(), r.Request.shown(), attempts}
+}
+
+// Brief returns how the run ended, as a trigger's last_run.
+func (r Run) Brief() any {
+	s := r.summary()
+	return struct {
+		ID           string          `json:"id"`
+		State        State           `json:"state"`
+		TerminatedAt *timestamp.Time `json:"terminated_at"`
+		HTTPStatus   *int            `json:"http_status"`
+	}{s.ID, s.State, s.TerminatedAt, s.HTTPStatus}
 }
 
 // The names of the headers of an answer that a run keeps.
@@ -54,6 +65,7 @@ type summary struct {
 	RunDuration  *string         `json:"run_duration"`
 	Attempts     int             `json:"attempts"`
 	HTTPStatus   *int            `json:"http_status"`
+	Replayable   bool            `json:"replayable"`
 	ExpiresAt    timestamp.Time  `json:"expires_at"`
 }
 
@@ -76,7 +88,7 @@ func (r Run) summary() summary {
 		ID: r.ID(), TriggerID: r.TriggerID, ContainerID: r.ContainerID, Region: r.Region,
 		Origin: r.Origin, State: r.State, Reason: r.Reason, ErrorMessage: r.Message,
 		EventID: r.EventID, ScheduledAt: timestamp.Time(r.ScheduledAt), StartedAt: moment(r.StartedAt), TerminatedAt: moment(r.TerminatedAt),
-		Attempts: r.Count, ExpiresAt: timestamp.Time(r.ExpiresAt),
+		Attempts: r.Count, Replayable: r.Replayable(), ExpiresAt: timestamp.Time(r.ExpiresAt),
 	}
 	if n := len(r.Attempts); n > 0 {
 		s.HTTPStatus = status(r.Attempts[n-1].HTTPStatus)

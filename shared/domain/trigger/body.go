@@ -15,7 +15,8 @@ type change struct {
 	sqs                            *sqsChange
 	nats                           *natsChange
 	// paused is for a new trigger alone. An update must not resume what an operator stopped.
-	paused *bool
+	paused   *bool
+	delivery *deliveryChange
 }
 
 type cronChange struct {
@@ -41,6 +42,7 @@ func decode(data []byte, faults *apierr.Arguments) change {
 		containerID: object.String("container_id"),
 		tags:        object.Strings("tags"),
 		paused:      object.Bool("paused"),
+		delivery:    decodeDelivery(object),
 	}
 	if destination, ok := object.Object("destination_config"); ok {
 		c.httpPath = unlessEmpty(destination.String("http_path"))

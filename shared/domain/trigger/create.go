@@ -63,5 +63,6 @@ func Create(data []byte, id, region string, now time.Time) (Trigger, *secret.Tex
 		request.Required(&faults, "nats_config.subject", c.subject)
 		t.NATS.apply(*c, &faults)
 	}
+	t.setDelivery(change.delivery)
 	return t, change.secret(), faults.Err()
 }

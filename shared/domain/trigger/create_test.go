@@ -95,7 +95,7 @@ func TestCreate_FillsInTheDefaults(t *testing.T) {
 	t.Parallel()
 	created := create(t, `{"name":"n","container_id":"`+strings.ToUpper(containerID)+`","tags":null,
 		"cron_config":{"schedule":"@daily","timezone":"","headers":null},"unknown":{"field":1}}`)
-	body, err := json.Marshal(created.WithDomain("api.example"))
+	body, err := json.Marshal(created.Answered("api.example", born))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestCreate_FillsInTheDefaults(t *testing.T) {
 		`"destination_config":{"http_path":"/","http_method":"post"},"source_type":"cron",` +
 		`"created_at":"2026-05-05T14:42:51.232279Z","updated_at":"2026-05-05T14:42:51.232279Z",` +
 		`"region":"fr-par","srn":"srn://containers.api.example/regions/fr-par/triggers/8f5d9521-e950-41e0-b980-b85131050aff",` +
-		`"cron_config":{"schedule":"@daily","timezone":"UTC","body":"","headers":{}},"paused_at":null,"pause_reason":""}`
+		`"cron_config":{"schedule":"@daily","timezone":"UTC","body":"","headers":{}},"paused_at":null,"pause_reason":"","next_run_at":"2026-05-06T00:00:00.000000Z","delivery_config":{"history":"all"}}`
 	if string(body) != want {
 		t.Errorf("got  %s\nwant %s", body, want)
 	}

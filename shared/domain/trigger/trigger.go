@@ -16,8 +16,12 @@ type Trigger struct {
 	ID     string
 	Region string
 	auth.Owner
-	// Domain is the deployment's domain, for the srn of an answer. It is not stored.
-	Domain string
+	// Domain is the deployment's domain, for the srn of an answer. AnsweredAt is the time of
+	// the answer, which has the next run after it. Neither is stored.
+	Domain     string
+	AnsweredAt time.Time
+	// LastRun is in the answer of a single trigger, and nil in others. It is not stored.
+	LastRun *LastRun
 	// ContainerID never changes.
 	ContainerID string
 
@@ -25,6 +29,7 @@ type Trigger struct {
 	Description string
 	Tags        []string
 	Destination Destination
+	Delivery    Delivery
 
 	// Exactly one of Cron, SQS and NATS is set. An update cannot set another one.
 	Cron *Cron
@@ -122,9 +127,9 @@ func (t Trigger) WithSecret(sealed []byte) Trigger {
 	return t
 }
 
-// WithDomain returns the trigger as a deployment of that domain answers it.
-func (t Trigger) WithDomain(domain string) Trigger {
-	t.Domain = domain
+// Answered returns the trigger as a deployment of that domain answers it at a time.
+func (t Trigger) Answered(domain string, at time.Time) Trigger {
+	t.Domain, t.AnsweredAt = domain, at
 	return t
 }
 

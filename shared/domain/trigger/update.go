@@ -34,6 +34,7 @@ func (t Trigger) Update(data []byte, now time.Time) (Trigger, *secret.Text, erro
 			faults.Add(name, apierr.Constraint, "must be left out, because this trigger has a "+own+" and its source cannot be changed")
 		}
 	}
+	updated.setDelivery(change.delivery)
 	if c := change.cron; c != nil && updated.Cron != nil {
 		updated.Cron.apply(*c, &faults)
 	}
@@ -77,6 +78,7 @@ func (t *Trigger) describe(c change, faults *apierr.Arguments) {
 	}
 	if c.tags != nil {
 		t.Tags = request.Tags(faults, "tags", *c.tags)
+		checkDeliveryTags(faults, "tags", t.Tags)
 	}
 	if c.httpPath != nil {
 		t.Destination.HTTPPath = checkPath(faults, "destination_config.http_path", *c.httpPath)

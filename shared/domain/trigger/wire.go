@@ -5,7 +5,19 @@ import (
 
 	"containertriggers/shared/contract/srn"
 	"containertriggers/shared/contract/timestamp"
+	"containertriggers/shared/domain/run"
 )
+
+// LastRun is the run of a trigger's newest event. Its Run is nil if there is none.
+type LastRun struct{ *run.Run }
+
+// MarshalJSON returns the last run as the API answers it in a trigger, or null.
+func (l LastRun) MarshalJSON() ([]byte, error) {
+	if l.Run == nil {
+		return []byte("null"), nil
+	}
+	return json.Marshal(l.Brief())
+}
 
 // MarshalJSON returns the trigger as the API answers it, without its secret. The fields
 // have the order of the contract; those that the original does not have come last.
@@ -30,16 +42,28 @@ func (t Trigger) MarshalJSON() ([]byte, error) {
 
 		PausedAt    *timestamp.Time `json:"paused_at"`
 		PauseReason string          `json:"pause_reason"`
+		NextRunAt   *timestamp.Time `json:"next_run_at"`
+		LastRun     *LastRun        `json:"last_run,omitempty"`
+		Delivery    Delivery        `json:"delivery_config"`
 	}{
 		ID: t.ID, Name: t.Name, Description: t.Description, Tags: t.Tags, Status: t.Status,
 		ContainerID: t.ContainerID, Destination: t.Destination, SourceType: t.Source(),
 		CreatedAt: timestamp.Time(t.CreatedAt), UpdatedAt: timestamp.Time(t.UpdatedAt),
 		Region: t.Region, SRN: srn.Of(t.Domain, t.Region, "triggers", t.ID),
 		Cron: t.Cron, SQS: t.SQS, NATS: t.NATS,
-		PauseReason: t.PauseReason,
+		PauseReason: t.PauseReason, LastRun: t.LastRun, Delivery: t.Effective(),
 	}
 	if t.Paused() {
 		answer.PausedAt = (*timestamp.Time)(&t.PausedAt)
+	}
+	if !t.AnsweredAt.IsZero() {
+		next, err := t.NextRuns(t.AnsweredAt, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(next.NextRuns) > 0 {
+			answer.NextRunAt = &next.NextRuns[0].ScheduledAt
+		}
 	}
 	if !t.Status.Transient() {
 		message := t.Message()

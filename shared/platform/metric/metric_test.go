@@ -4,8 +4,34 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"testing"
+	"time"
 )
+
+func TestLog_HasTheSourceAndDurations(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	many := slices.Repeat([]time.Duration{2 * time.Second}, MaxValues+1)
+	Log(t.Context(), slog.New(slog.NewJSONHandler(&log, nil)), "called", Set{
+		Stack: "a-stack", Source: "cron", Counts: map[string]int{Runs: 1}, Durations: map[string][]time.Duration{AttemptDuration: many, ScheduleLag: nil},
+	}, slog.String("state", "failed"))
+	var line struct {
+		Source, State   string
+		Runs            int
+		AttemptDuration []int
+		ScheduleLag     any
+		AWS             struct {
+			CloudWatchMetrics []struct{ Dimensions [][]string }
+		} `json:"_aws"`
+	}
+	if err := json.Unmarshal(log.Bytes(), &line); err != nil {
+		t.Fatal(err)
+	}
+	if line.Source != "cron" || line.State != "failed" || line.Runs != 1 || len(line.AttemptDuration) != MaxValues || line.AttemptDuration[0] != 2000 || line.ScheduleLag != nil || len(line.AWS.CloudWatchMetrics[0].Dimensions[0]) != 2 {
+		t.Errorf("got %s", log.String())
+	}
+}
 
 // It sets the logger that all have: it must not be parallel.
 func TestCount_LogsMetricsThatCloudWatchFinds(t *testing.T) {
