@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
 	"containertriggers/shared/aws/store"
@@ -28,9 +30,57 @@ type function struct {
 	stack string
 }
 
-// handle makes the attempt of a queued run and records how it ended. It does nothing if
-// another delivery has claimed the run. The returned error makes Lambda give the event up.
-func (f function) handle(ctx context.Context, event run.StartEvent) error {
+// event is what invokes the function: the start of one run, or a batch of the queue of
+// catch-ups.
+type event struct {
+	run.StartEvent
+	events.SQSEvent
+}
+
+// handle makes the attempts of queued runs. If it returns an error, Lambda gives up the start
+// of one run, and the queue delivers a batch again.
+func (f function) handle(ctx context.Context, e event) error {
+	if len(e.Records) == 0 {
+		return f.start(ctx, e.StartEvent)
+	}
+	for _, record := range e.Records {
+		var start run.StartEvent
+		if err := json.Unmarshal([]byte(record.Body), &start); err != nil {
+			return fmt.Errorf("parsing a message of the queue: %w", err)
+		}
+		if err := f.catchUp(ctx, start); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// catchUp starts a run that comes from the queue. The queue has no dead-letter queue, so
+// catchUp marks the run as failed if the service fails. It returns an error if it cannot.
+func (f function) catchUp(ctx context.Context, start run.StartEvent) error {
+	failure := f.start(ctx, start)
+	if failure == nil {
+		return nil
+	}
+	slog.WarnContext(ctx, "a run of a catch-up is given up", "run_id", start.RunID, "error", failure)
+	key, ok := run.ParseID(start.RunID)
+	if !ok {
+		return nil // nobody has such a run
+	}
+	its, err := f.runs.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	its.Message, its.TerminatedAt = "the service failed", f.resolver.Now()
+	return f.runs.GiveUp(ctx, its)
+}
+
+// start makes the attempt of a queued run and records how it ended. It does nothing if
+// another delivery has claimed the run.
+func (f function) start(ctx context.Context, event run.StartEvent) error {
 	key, ok := run.ParseID(event.RunID)
 	if !ok {
 		return fmt.Errorf("%q is not the ID of a run", event.RunID)
@@ -43,6 +93,10 @@ func (f function) handle(ctx context.Context, event run.StartEvent) error {
 	its, err := f.runs.Get(ctx, key)
 	if err != nil {
 		return err
+	}
+	if its.State.Ended() {
+		log.InfoContext(ctx, "nothing to do: the run has ended") // it came twice
+		return nil
 	}
 	its.StartedAt = f.resolver.Now()
 	until := its.StartedAt.Add(container.MaxTimeout)

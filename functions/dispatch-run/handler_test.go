@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
@@ -99,7 +101,7 @@ func (b *testBundle) enqueue(body string) run.Run {
 func (b *testBundle) deliver(its run.Run, requestID string) run.Run {
 	b.t.Helper()
 	ctx := lambdacontext.NewContext(context.Background(), &lambdacontext.LambdaContext{AwsRequestID: requestID})
-	if err := b.handle(ctx, run.StartEvent{RunID: its.ID()}); err != nil {
+	if err := b.handle(ctx, event{StartEvent: run.StartEvent{RunID: its.ID()}}); err != nil {
 		b.t.Fatal(err)
 	}
 	got, err := b.runs.Get(b.t.Context(), its.Key)
@@ -184,7 +186,51 @@ func TestHandle_EndsARunWhoseTriggerIsGone(t *testing.T) {
 	if len(b.calls) > 0 {
 		t.Error("the container was called")
 	}
-	if err := b.handle(t.Context(), run.StartEvent{RunID: "x"}); err == nil {
+	if err := b.handle(t.Context(), event{StartEvent: run.StartEvent{RunID: "x"}}); err == nil {
 		t.Error("an event that is no ID of a run is accepted")
+	}
+}
+
+// message is a message of the queue of catch-ups.
+func message(body string) event {
+	return event{SQSEvent: events.SQSEvent{Records: []events.SQSMessage{{Body: body}}}}
+}
+
+func TestHandle_TakesTheQueueOfCatchUps(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	var parsed event
+	its := b.enqueue(`{}`)
+	if err := json.Unmarshal([]byte(`{"Records":[{"body":"{\"run_id\":\"`+its.ID()+`\"}"}]}`), &parsed); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.handle(t.Context(), parsed); err != nil || len(b.calls) != 1 {
+		t.Errorf("%d calls, %v", len(b.calls), err)
+	}
+	b.answer = http.StatusBadGateway
+	failing := b.enqueue(`{}`)
+	for range 2 { // the queue may deliver a message twice
+		if err := b.handle(t.Context(), message(`{"run_id":"`+failing.ID()+`"}`)); err != nil || len(b.calls) != 2 {
+			t.Errorf("%d calls, %v", len(b.calls), err)
+		}
+	}
+	for _, gone := range []string{`{"run_id":"x"}`, `{"run_id":"` + (run.Key{TriggerID: uuid.NewString(), Event: "2026-11-25T08:00:00Z"}).ID() + `"}`} {
+		if err := b.handle(t.Context(), message(gone)); err != nil {
+			t.Errorf("%s blocks the queue: %v", gone, err)
+		}
+	}
+
+	// If the service fails, the run has failed, and the next one gets its turn.
+	broken := b.enqueue(`{}`)
+	b.resolver.Containers.Table = "no-such-table"
+	if err := b.handle(t.Context(), message(`{"run_id":"`+broken.ID()+`"}`)); err != nil {
+		t.Error(err)
+	}
+	if got, err := b.runs.Get(t.Context(), broken.Key); err != nil || got.State != run.Failed || got.Message != "the service failed" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	b.runs.Table = "no-such-table"
+	if err := b.handle(t.Context(), message(`{"run_id":"`+broken.ID()+`"}`)); err == nil {
+		t.Error("a run that is not marked as failed leaves the queue")
 	}
 }

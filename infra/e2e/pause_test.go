@@ -3,6 +3,7 @@ package e2e
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,17 +170,7 @@ func TestCreate_APausedTriggerHasNoSourceUntilItIsResumed(t *testing.T) {
 		b.nextMinute()
 	}
 	b.runNow(id) // the next call: the schedule has made none
-	current, err := b.triggers().Get(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	earlier := current
-	earlier.PausedAt = earlier.PausedAt.Add(-time.Hour) // only the clock of the schedules moves in tests
-	earlier.Generation++
-	if _, err := b.triggers().Update(t.Context(), current, earlier); err != nil {
-		t.Fatal(err)
-	}
-	b.settled(id)
+	b.pausedEarlier(id, time.Hour)
 	b.resume(id, `{"catch_up":"last"}`)
 	of := func(origin string) int { return succeeded(b.runs(url.Values{"trigger_id": {id}, "origins": {origin}})) }
 	b.eventually("the last occurrence of the pause has run", func() bool { return of("catch_up") == 1 })
@@ -187,4 +178,48 @@ func TestCreate_APausedTriggerHasNoSourceUntilItIsResumed(t *testing.T) {
 		b.nextMinute()
 		return of("schedule") > 0
 	})
+}
+
+// pausedEarlier lets the pause of a trigger begin earlier. Only the clock of the schedules moves
+// in tests.
+func (b *testBundle) pausedEarlier(id string, by time.Duration) {
+	b.t.Helper()
+	current, err := b.triggers().Get(b.t.Context(), id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	earlier := current
+	earlier.PausedAt = earlier.PausedAt.Add(-by)
+	earlier.Generation++
+	if _, err := b.triggers().Update(b.t.Context(), current, earlier); err != nil {
+		b.t.Fatal(err)
+	}
+	b.settled(id)
+}
+
+func TestResume_CatchesUpAllOccurrencesInOrder(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	created := b.createCron("yearly", "* 3 1 1 *", "UTC")
+	b.wait(created.ID)
+	b.pause(created.ID)
+	path := regional + "/triggers/" + created.ID + "/resume"
+	b.pausedEarlier(created.ID, 18*366*24*time.Hour) // 18 first days of a year, of 60 minutes each
+	if r := b.do(http.MethodPost, path, `{"catch_up":"all"}`, nil); r.status != http.StatusBadRequest || !strings.Contains(r.text, "1000 occurrences") {
+		t.Errorf("more than can be caught up: %d %s", r.status, r.text)
+	}
+	b.pausedEarlier(created.ID, -17*366*24*time.Hour)
+	b.resume(created.ID, `{"catch_up":"all"}`)
+	caughtUp := url.Values{"trigger_id": {created.ID}, "origins": {"catch_up"}}
+	b.eventually("all have run", func() bool { return succeeded(b.runs(caughtUp)) == 60 })
+	var times []string
+	for range 60 {
+		times = append(times, b.nextCall().header.Get("Ce-Time"))
+	}
+	if !slices.IsSorted(times) || len(slices.Compact(times)) != 60 || len(b.calls) > 0 {
+		t.Errorf("the calls were for %v, and %d more", times, len(b.calls))
+	}
+	if r := b.do(http.MethodPost, path, `{"catch_up":"all"}`, nil); r.status != http.StatusOK || len(b.calls) > 0 {
+		t.Errorf("a second resume: %d %s", r.status, r.text)
+	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,6 +19,7 @@ import (
 // runs returns the pages of a list of runs, one after the other.
 func (b *testBundle) runs(query url.Values) (all []map[string]any) {
 	b.t.Helper()
+	query = maps.Clone(query)
 	for {
 		page := b.do(http.MethodGet, regional+"/trigger-runs?"+query.Encode(), "", nil)
 		if page.status != http.StatusOK {

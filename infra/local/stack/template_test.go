@@ -185,7 +185,7 @@ func TestTemplate_ProtectsEveryTableAndDispatcher(t *testing.T) {
 			must("permission", resource, `Default: "false"`)
 		}
 	}
-	if want := map[string]int{"table": 6, "queue": 4, "log group": 2, "dispatcher": 4, "permission": 2}; !maps.Equal(count, want) {
+	if want := map[string]int{"table": 6, "queue": 5, "log group": 2, "dispatcher": 4, "permission": 2}; !maps.Equal(count, want) {
 		t.Errorf("looked at %v, want %v", count, want)
 	}
 }

@@ -2,9 +2,18 @@ package runs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
 
 	"containertriggers/shared/api/httpapi"
 	"containertriggers/shared/api/resource"
@@ -42,48 +51,100 @@ func Pause(triggers store.Triggers, now func() time.Time) httpapi.Operation[trig
 }
 
 // Resume returns the operation that ends the pause of a trigger and answers the trigger. If
-// the caller wants it, the last occurrence that the pause left out runs, without a wait for its
-// end. It starts before the pause ends: if a resume fails before or between the two and is
-// repeated, there is one run, not two or none.
-func (s Starter) Resume() httpapi.Operation[trigger.Trigger] {
+// the caller wants it, occurrences that the pause left out run, without a wait for their end.
+// They are queued before the pause ends: if a resume fails before or between the two and is
+// repeated, each runs once.
+func (s CatchUp) Resume() httpapi.Operation[trigger.Trigger] {
 	handlers := resource.Handlers[trigger.Trigger]{Name: trigger.Resource, Store: s.Triggers}
 	return handlers.Update(func(ctx context.Context, old trigger.Trigger, body []byte) (trigger.Trigger, error) {
-		resumed, catchUp, err := old.Resume(body, s.Now())
-		if err != nil || catchUp != trigger.CatchUpLast {
+		now := s.Now()
+		resumed, catchUp, err := old.Resume(body, now)
+		if err != nil {
 			return resumed, err
 		}
-		missed, ok, err := old.LastMissed(s.Now())
-		if err != nil || !ok {
+		missed, err := old.Missed(catchUp, now)
+		if err != nil {
 			return resumed, err
 		}
-		return resumed, s.startOnce(ctx, missed)
+		return resumed, s.queue(ctx, missed)
 	})
 }
 
-// startOnce starts a run, unless an earlier resume or the schedule has. A run that an earlier
-// resume queued may not have started. To start it twice does no harm, because dispatch-run
-// claims it.
-func (s Starter) startOnce(ctx context.Context, its run.Run) error {
-	err := s.Runs.Enqueue(ctx, its, s.Now(), s.Now().Add(queuedTime))
-	if !errors.Is(err, store.ErrClaimed) {
-		if err != nil {
+// CatchUp queues the runs of occurrences that a pause left out.
+type CatchUp struct {
+	Runs     store.Runs
+	Triggers store.Triggers
+	Client   SendAPI
+	// QueueURL is the FIFO queue of dispatch-run. It makes the runs of one trigger one after
+	// another, so that they flood neither the container nor the runs that callers wait for.
+	QueueURL string
+	Now      func() time.Time
+}
+
+// SendAPI is the part of the SQS client that CatchUp uses.
+type SendAPI interface {
+	SendMessageBatch(context.Context, *sqs.SendMessageBatchInput, ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error)
+}
+
+const (
+	// queueingAtOnce is the number of runs that are stored at the same time.
+	queueingAtOnce = 16
+	// batchSize is the largest number of messages in one call of SQS.
+	batchSize = 10
+)
+
+// queue queues the runs that neither an earlier resume nor the schedule has begun. A run that
+// an earlier resume queued may not be in the queue. To send it twice does no harm, because
+// dispatch-run claims it.
+func (s CatchUp) queue(ctx context.Context, missed []run.Run) error {
+	begin := make([]bool, len(missed))
+	storing, storingCtx := errgroup.WithContext(ctx)
+	storing.SetLimit(queueingAtOnce)
+	for i, its := range missed {
+		storing.Go(func() (err error) {
+			begin[i], err = s.store(storingCtx, its)
 			return err
+		})
+	}
+	if err := storing.Wait(); err != nil {
+		return err
+	}
+	var entries []types.SendMessageBatchRequestEntry
+	for i, its := range missed {
+		if !begin[i] {
+			continue
 		}
-		return s.start(ctx, its)
+		start, err := json.Marshal(run.StartEvent{RunID: its.ID()})
+		if err != nil {
+			return fmt.Errorf("encoding the event of a run: %w", err)
+		}
+		entries = append(entries, types.SendMessageBatchRequestEntry{
+			Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String(string(start)),
+			MessageGroupId: &missed[i].TriggerID, MessageDeduplicationId: aws.String(uuid.NewString()),
+		})
+	}
+	for batch := range slices.Chunk(entries, batchSize) {
+		answer, err := s.Client.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &s.QueueURL, Entries: batch})
+		if err != nil {
+			return fmt.Errorf("queueing runs: %w", err)
+		}
+		if len(answer.Failed) > 0 {
+			return fmt.Errorf("queueing runs: %s: %s", aws.ToString(answer.Failed[0].Code), aws.ToString(answer.Failed[0].Message))
+		}
+	}
+	return nil
+}
+
+// store stores a queued run. It reports whether the run has not begun.
+func (s CatchUp) store(ctx context.Context, its run.Run) (begin bool, err error) {
+	now := s.Now()
+	err = s.Runs.Enqueue(ctx, its, now, now.Add(queuedTime))
+	if !errors.Is(err, store.ErrClaimed) {
+		return err == nil, err
 	}
 	found, err := s.Runs.Get(ctx, its.Key)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil // somebody has deleted the run
+		return false, nil // somebody has deleted the run
 	}
-	switch {
-	case err != nil || found.Origin != run.CatchUp:
-		return err
-	case found.State == run.Failed && found.Reason == run.NotStarted:
-		if err := s.Runs.Requeue(ctx, found.Key, s.Now(), s.Now().Add(queuedTime)); err != nil && !errors.Is(err, store.ErrClaimed) {
-			return err
-		}
-	case found.State != run.Queued:
-		return nil
-	}
-	return s.start(ctx, found)
+	return err == nil && found.Origin == run.CatchUp && found.State == run.Queued, err
 }

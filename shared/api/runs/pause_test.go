@@ -1,26 +1,52 @@
 package runs_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
 	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/api/runs"
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/run"
 )
 
+// sent are the run IDs of the messages that a CatchUp has sent.
+type sent struct {
+	ids, groups []string
+	refuse      error
+}
+
+func (s *sent) SendMessageBatch(_ context.Context, input *sqs.SendMessageBatchInput, _ ...func(*sqs.Options)) (*sqs.SendMessageBatchOutput, error) {
+	if s.refuse != nil {
+		return nil, s.refuse
+	}
+	for _, entry := range input.Entries {
+		var start run.StartEvent
+		if err := json.Unmarshal([]byte(*entry.MessageBody), &start); err != nil {
+			return nil, err
+		}
+		s.ids, s.groups = append(s.ids, start.RunID), append(s.groups, *entry.MessageGroupId)
+	}
+	return &sqs.SendMessageBatchOutput{}, nil
+}
+
 func TestResume_CatchesUpOnce(t *testing.T) {
 	t.Parallel()
-	b := setup(t)
+	b, queue := setup(t), &sent{}
 	resume := func(body string) (string, error) {
 		found, err := b.Triggers.Get(t.Context(), b.trigger.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer, err := b.Resume().Do(t.Context(), b.caller, httpapi.Request{Region: "fr-par", ID: found.ID, Body: []byte(body)}, found)
+		catchUp := runs.CatchUp{Runs: b.Runs, Triggers: b.Triggers, Client: queue, QueueURL: "https://queue", Now: b.Now}
+		answer, err := catchUp.Resume().Do(t.Context(), b.caller, httpapi.Request{Region: "fr-par", ID: found.ID, Body: []byte(body)}, found)
 		text, _ := json.Marshal(answer)
 		return string(text), err
 	}
@@ -39,30 +65,27 @@ func TestResume_CatchesUpOnce(t *testing.T) {
 	}
 	began := time.Now().Add(-50 * time.Hour) // two or three midnights ago
 	pause(began)
-	b.refuse = errors.New("refused")
+	queue.refuse = errors.New("refused")
 	if text, err := resume(`{"catch_up":"last"}`); err == nil {
 		t.Errorf("the run could not start, and the answer is %s", text)
 	}
 	if found, err := b.Triggers.Get(t.Context(), b.trigger.ID); err != nil || !found.Paused() {
 		t.Errorf("after a resume that failed, the trigger is %+v, %v", found, err)
 	}
-	if got := b.only(); got.State != run.Failed || got.Reason != run.NotStarted {
-		t.Errorf("the run that could not start is %+v", got)
-	}
-	b.refuse, b.started = nil, nil
+	queue.refuse = nil
 
 	text, err := resume(`{"catch_up":"last"}`)
 	if err != nil || !strings.Contains(text, `"paused_at":null`) {
 		t.Errorf("got %s, %v", text, err)
 	}
-	if got := b.only(); len(b.started) != 1 || got.State != run.Queued {
-		t.Errorf("the repeated resume started %v, and the run is %+v", b.started, got)
+	if got := b.only(); len(queue.ids) != 1 || got.State != run.Queued {
+		t.Errorf("the repeated resume started %v, and the run is %+v", queue.ids, got)
 	}
 
 	// A resume that ended right after it had queued the run is repeated.
 	pause(began)
-	if _, err := resume(`{"catch_up":"last"}`); err != nil || len(b.started) != 2 || b.only().State != run.Queued {
-		t.Errorf("started %v, %+v, %v", b.started, b.only(), err)
+	if _, err := resume(`{"catch_up":"last"}`); err != nil || len(queue.ids) != 2 || b.only().State != run.Queued {
+		t.Errorf("started %v, %+v, %v", queue.ids, b.only(), err)
 	}
 	// Nothing starts a run that has ended, or that is deleted.
 	its := b.only()
@@ -75,14 +98,14 @@ func TestResume_CatchesUpOnce(t *testing.T) {
 	}
 	for range 2 {
 		pause(began)
-		if _, err := resume(`{"catch_up":"last"}`); err != nil || len(b.started) != 2 {
-			t.Errorf("started %v, %v", b.started, err)
+		if _, err := resume(`{"catch_up":"last"}`); err != nil || len(queue.ids) != 2 {
+			t.Errorf("started %v, %v", queue.ids, err)
 		}
 		if err := b.Runs.Delete(t.Context(), its.Key); err != nil && !errors.Is(err, store.ErrNotFound) {
 			t.Fatal(err)
 		}
 	}
-	b.started = nil
+	queue.ids = nil
 
 	// A day later there is another midnight.
 	pause(time.Now())
@@ -90,10 +113,33 @@ func TestResume_CatchesUpOnce(t *testing.T) {
 	if text, err := resume(`{"catch_up":"last"}`); err != nil || !strings.Contains(text, `"paused_at":null`) {
 		t.Errorf("got %s, %v", text, err)
 	}
-	if got := b.only(); len(b.started) != 1 || got.Origin != run.CatchUp || got.State != run.Queued || got.Event != b.Now().UTC().Format("2006-01-02")+"T00:00:00Z" {
-		t.Errorf("started %v, got %+v", b.started, got)
+	if got := b.only(); len(queue.ids) != 1 || got.Origin != run.CatchUp || got.State != run.Queued || got.Event != b.Now().UTC().Format("2006-01-02")+"T00:00:00Z" {
+		t.Errorf("started %v, got %+v", queue.ids, got)
 	}
-	if text, err := resume(`{"catch_up":"last"}`); err != nil || len(b.started) != 1 {
-		t.Errorf("a trigger that is not paused: got %s, %v, started %v", text, err, b.started)
+	if text, err := resume(`{"catch_up":"last"}`); err != nil || len(queue.ids) != 1 {
+		t.Errorf("a trigger that is not paused: got %s, %v, started %v", text, err, queue.ids)
 	}
+
+	// All of 30 days run, the oldest first, but not the last one again.
+	queue.ids, queue.groups = nil, nil
+	pause(time.Now().Add(-30*24*time.Hour - time.Hour))
+	if _, err := resume(`{"catch_up":"all"}`); err != nil || len(queue.ids) < 29 || !slices.IsSorted(events(t, queue.ids)) {
+		t.Errorf("started %v, %v", events(t, queue.ids), err)
+	}
+	if groups := slices.Compact(queue.groups); !slices.Equal(groups, []string{b.trigger.ID}) {
+		t.Errorf("the groups are %v", groups)
+	}
+}
+
+// events returns the events of runs.
+func events(t *testing.T, ids []string) (list []string) {
+	t.Helper()
+	for _, id := range ids {
+		key, ok := run.ParseID(id)
+		if !ok {
+			t.Errorf("%q is no ID", id)
+		}
+		list = append(list, key.Event)
+	}
+	return list
 }

@@ -38,7 +38,11 @@ type CatchUp string
 const (
 	CatchUpNone CatchUp = "none"
 	CatchUpLast CatchUp = "last"
+	CatchUpAll  CatchUp = "all"
 )
+
+// maxCatchUp is the number of occurrences that a catch-up of all runs at most.
+const maxCatchUp = 1000
 
 // Resume returns t as it is without a pause, and what the body says of the occurrences that
 // the pause left out. If t is not paused, Resume returns t with the same generation. The
@@ -48,7 +52,7 @@ func (t Trigger) Resume(body []byte, now time.Time) (Trigger, CatchUp, error) {
 	object := request.Parse(body, &faults)
 	object.Only("catch_up")
 	catchUp := CatchUpNone
-	if given := object.Enum("catch_up", string(CatchUpNone), string(CatchUpLast)); given != nil {
+	if given := object.Enum("catch_up", string(CatchUpNone), string(CatchUpLast), string(CatchUpAll)); given != nil {
 		catchUp = CatchUp(*given)
 	}
 	if catchUp != CatchUpNone && t.Cron == nil {
@@ -71,29 +75,44 @@ func (t Trigger) setPaused(at time.Time, reason string, now time.Time) (Trigger,
 	return t, nil
 }
 
-// LastMissed returns the run of the last occurrence that the trigger's pause has left out
-// until now. It returns false if there is none. The run has the key that the occurrence would
-// have had, so that it happens once.
-func (t Trigger) LastMissed(now time.Time) (its run.Run, ok bool, err error) {
-	if t.Cron == nil || !t.Paused() {
-		return run.Run{}, false, nil
+// Missed returns the runs that catch up what the trigger's pause has left out until now, the
+// oldest first. A run has the key that its occurrence would have had, so that it happens
+// once. The error is an *apierr.Error if there are too many.
+func (t Trigger) Missed(catchUp CatchUp, now time.Time) ([]run.Run, error) {
+	if t.Cron == nil || !t.Paused() || catchUp == CatchUpNone {
+		return nil, nil
 	}
 	schedule, err := cron.Parse(t.Cron.Schedule)
 	if err != nil {
-		return run.Run{}, false, fmt.Errorf("parsing the schedule of trigger %s: %w", t.ID, err)
+		return nil, fmt.Errorf("parsing the schedule of trigger %s: %w", t.ID, err)
 	}
 	zone, err := cron.LoadZone(t.Cron.Timezone)
 	if err != nil {
-		return run.Run{}, false, fmt.Errorf("loading the time zone of trigger %s: %w", t.ID, err)
+		return nil, fmt.Errorf("loading the time zone of trigger %s: %w", t.ID, err)
 	}
-	last := schedule.Last(t.PausedAt, now, zone)
-	if last.IsZero() {
-		return run.Run{}, false, nil
+	if catchUp == CatchUpLast {
+		last := schedule.Last(t.PausedAt, now, zone)
+		if last.IsZero() {
+			return nil, nil
+		}
+		return []run.Run{t.missed(last)}, nil
 	}
-	its = Occurrence{TriggerID: t.ID, ContainerID: t.ContainerID, ScheduledTime: last.UTC()}.Run(t)
+	var all []run.Run
+	for at := schedule.Next(t.PausedAt, zone); !at.IsZero() && !at.After(now); at = schedule.Next(at, zone) {
+		if len(all) == maxCatchUp {
+			return nil, apierr.InvalidArgument("catch_up", apierr.Constraint, fmt.Sprintf("must be none or last, because the pause left out more than %d occurrences", maxCatchUp))
+		}
+		all = append(all, t.missed(at))
+	}
+	return all, nil
+}
+
+// missed returns the run of an occurrence that a pause has left out.
+func (t Trigger) missed(at time.Time) run.Run {
+	its := Occurrence{TriggerID: t.ID, ContainerID: t.ContainerID, ScheduledTime: at.UTC()}.Run(t)
 	sent := t.Request()
 	its.Origin, its.Request = run.CatchUp, &sent
-	return its, true, nil
+	return its
 }
 
 // Message returns the trigger's error_message as the API and events have it. That of a paused

@@ -115,7 +115,7 @@ func TestPauseAndResume_NameEveryFault(t *testing.T) {
 		"pause, unknown and long":  {pause(minutely(), `{"raeson":"x","reason":"`+strings.Repeat("x", 4000)+`"}`), []string{"raeson", "reason"}},
 		"pause, no text":           {pause(minutely(), `{"reason":1}`), []string{"reason"}},
 		"resume, unknown":          {resume(minutely(), `{"catchup":"last"}`), []string{"catchup"}},
-		"resume, another catch-up": {resume(minutely(), `{"catch_up":"all"}`), []string{"catch_up"}},
+		"resume, another catch-up": {resume(minutely(), `{"catch_up":"some"}`), []string{"catch_up"}},
 		"resume, messages":         {resume(messages, `{"catch_up":"last"}`), []string{"catch_up"}},
 	} {
 		var got []string
@@ -145,19 +145,44 @@ func TestCreate_MayBePaused(t *testing.T) {
 	}
 }
 
-func TestLastMissed_IsTheRunOfItsOccurrence(t *testing.T) {
+func TestMissed_AreTheRunsOfTheOccurrencesThatAPauseLeftOut(t *testing.T) {
 	t.Parallel()
 	of := minutely()
 	of.PausedAt = noon
-	its, ok, err := of.LastMissed(noon.Add(10 * time.Minute))
-	if err != nil || !ok {
-		t.Fatalf("got %+v, %t, %v", its, ok, err)
+	last, err := of.Missed(trigger.CatchUpLast, noon.Add(10*time.Minute))
+	if err != nil || len(last) != 1 {
+		t.Fatalf("got %+v, %v", last, err)
 	}
 	const event = "2026-11-26T12:10:00Z"
-	if its.Key != (run.Key{TriggerID: of.ID, Event: event}) || its.EventID != of.ID+"/"+event || its.Origin != run.CatchUp || its.Request.Body != "b" {
+	if its := last[0]; its.Key != (run.Key{TriggerID: of.ID, Event: event}) || its.EventID != of.ID+"/"+event || its.Origin != run.CatchUp || its.Request.Body != "b" {
 		t.Errorf("got %+v", its)
 	}
-	if _, ok, err := of.LastMissed(noon.Add(29 * time.Second)); ok || err != nil {
-		t.Errorf("nothing was missed: got %t, %v", ok, err)
+	all, err := of.Missed(trigger.CatchUpAll, noon.Add(10*time.Minute))
+	if err != nil || len(all) != 10 || all[0].Event != "2026-11-26T12:01:00Z" || all[9].Event != event {
+		t.Errorf("got %+v, %v", all, err)
+	}
+	if most, err := of.Missed(trigger.CatchUpAll, noon.Add(1000*time.Minute)); err != nil || len(most) != 1000 {
+		t.Errorf("got %d runs, %v", len(most), err)
+	}
+	if _, err := of.Missed(trigger.CatchUpAll, noon.Add(1001*time.Minute)); apierr.From(err).Type != apierr.TypeInvalidArguments {
+		t.Errorf("too many: got %v", err)
+	}
+	running := of
+	running.PausedAt = time.Time{}
+	for what, test := range map[string]struct {
+		of      trigger.Trigger
+		catchUp trigger.CatchUp
+		now     time.Time
+	}{
+		"none":                {of, trigger.CatchUpNone, noon.Add(time.Hour)},
+		"nothing was missed":  {of, trigger.CatchUpLast, noon.Add(29 * time.Second)},
+		"nothing of all":      {of, trigger.CatchUpAll, noon.Add(29 * time.Second)},
+		"it is not paused":    {running, trigger.CatchUpAll, noon.Add(time.Hour)},
+		"it has no schedule":  {trigger.Trigger{SQS: &trigger.SQS{}, PausedAt: noon}, trigger.CatchUpAll, noon.Add(time.Hour)},
+		"the clock went back": {of, trigger.CatchUpAll, noon.Add(-time.Hour)},
+	} {
+		if got, err := test.of.Missed(test.catchUp, test.now); len(got) > 0 || err != nil {
+			t.Errorf("%s: got %v, %v", what, got, err)
+		}
 	}
 }
