@@ -82,5 +82,6 @@ func (f function) do(ctx context.Context, caller auth.Principal, r httpapi.Reque
 		}
 		d.trigger.SealedSecret = sealed
 	}
+	d.trigger = d.trigger.ChangedBy(caller.Change(auth.Create, r.At))
 	return d.trigger.Answered(r.Domain, r.At), f.triggers.Create(ctx, f.containers, d.trigger)
 }

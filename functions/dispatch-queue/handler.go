@@ -150,7 +150,7 @@ func (f function) conclude(ctx context.Context, log *slog.Logger, to claimed, re
 	for _, message := range result.Failed {
 		if to.isLast(message) {
 			writes.Go(func() error {
-				return f.bus.InvocationFailed(ctx, to.Trigger, message.Event.Time, result.Failure)
+				return f.bus.RunFailed(ctx, to.Trigger, record.RunOf(to.Trigger, message.Event), result.Failure)
 			})
 		}
 	}

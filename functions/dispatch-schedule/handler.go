@@ -229,7 +229,7 @@ func (f function) conclude(ctx context.Context, log *slog.Logger, to *resolve.Ta
 		failures = append(failures, to.SetLastError(ctx, f.resolver.Triggers, last.Error))
 	}
 	if report.State == run.Failed {
-		failures = append(failures, f.bus.InvocationFailed(ctx, to.Trigger, its.ScheduledAt, last.Error))
+		failures = append(failures, f.bus.RunFailed(ctx, to.Trigger, its, last.Error))
 	}
 	failures = append(failures, f.runs.Record(ctx, its, holder, report))
 	if err := errors.Join(failures...); err != nil {

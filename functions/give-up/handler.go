@@ -19,7 +19,7 @@ import (
 )
 
 // function turns the events that Lambda or EventBridge Scheduler gave up into failed runs. It
-// sends Invocation Failed for occurrences that dispatch-schedule could not tell of. What it
+// sends Trigger Run Failed for occurrences that dispatch-schedule could not tell of. What it
 // cannot read goes to the dead-letter queue, and is for the operator.
 type function struct {
 	triggers    store.Triggers
@@ -81,7 +81,7 @@ func (f function) giveUpRun(ctx context.Context, started run.StartEvent, why cau
 	return f.runs.GiveUp(ctx, its)
 }
 
-// announce marks the occurrence's run as failed, sends Invocation Failed and sets the
+// announce marks the occurrence's run as failed, sends Trigger Run Failed and sets the
 // trigger's error_message. It does nothing if dispatch-schedule has done so, or if the
 // trigger is gone. The run comes last: if anything before it fails, the queue delivers the
 // message again.
@@ -101,7 +101,7 @@ func (f function) announce(ctx context.Context, due trigger.Occurrence, reason s
 	}
 	its.TerminatedAt, its.Message = f.now(), reason
 	reason = "the occurrence of " + due.Minute() + " is given up: " + reason
-	if err := errors.Join(f.triggers.SetLastError(ctx, t.ID, reason), f.bus.InvocationFailed(ctx, t, due.ScheduledTime, reason)); err != nil {
+	if err := errors.Join(f.triggers.SetLastError(ctx, t.ID, reason), f.bus.RunFailed(ctx, t, its, reason)); err != nil {
 		return err
 	}
 	return f.runs.GiveUp(ctx, its)

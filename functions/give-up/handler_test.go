@@ -129,7 +129,7 @@ func TestGiveUp_MakesAFailedRunOfEveryForm(t *testing.T) {
 		message func(input string) events.SQSMessage
 		reason  string
 		owner   string // what the owner is told instead of the reason
-		told    bool   // dispatch-schedule sent Invocation Failed
+		told    bool   // dispatch-schedule sent Trigger Run Failed
 	}{
 		"all deliveries failed": {"2026-11-23T10:00:00Z", func(input string) events.SQSMessage {
 			return record(input, "RetriesExhausted", "the container answered 503")
@@ -181,7 +181,7 @@ func TestGiveUp_MakesAFailedRunOfEveryForm(t *testing.T) {
 			if len(b.events) > 0 {
 				t.Errorf("%s: sent a second event: %v", what, b.events)
 			}
-		case len(b.events) != 1 || !strings.HasPrefix(b.events[0], lifecycle.InvocationFailed+" ") || !strings.Contains(b.events[0], announced):
+		case len(b.events) != 2 || !strings.HasPrefix(b.events[0], lifecycle.TriggerRunFailed+" ") || !strings.HasPrefix(b.events[1], lifecycle.InvocationFailed+" ") || !strings.Contains(b.events[0], announced):
 			t.Errorf("%s: sent the events %v", what, b.events)
 		case found.ErrorMessage != announced:
 			t.Errorf("%s: the trigger says %q", what, found.ErrorMessage)

@@ -16,7 +16,7 @@ import (
 func main() {
 	httpapi.Start(func(httpapi.Settings, aws.Config, *dynamodb.Client) httpapi.Operation[struct{}] {
 		return httpapi.Operation[struct{}]{
-			Resource: trigger.Resource,
+			Resource: trigger.Resource, ReadOnly: true,
 			Do: func(_ context.Context, _ auth.Principal, r httpapi.Request, _ struct{}) (any, error) {
 				return trigger.Preview(r.Body, time.Now())
 			},

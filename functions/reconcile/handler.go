@@ -233,7 +233,7 @@ func reason(err error) string {
 }
 
 // announce sends a lifecycle event if a record changes the trigger's status, begins or ends its
-// pause, or deletes the trigger. Because the records cause these events, none of these changes
+// pause, deletes the trigger, or is a change through the API. Because the records cause these events, none of these changes
 // is missed, and other changes send none.
 func (f function) announce(ctx context.Context, record events.DynamoDBEventRecord) error {
 	before, after := record.Change.OldImage, record.Change.NewImage
@@ -254,6 +254,11 @@ func (f function) announce(ctx context.Context, record events.DynamoDBEventRecor
 	}
 	if !changed.Status.Transient() && changed.Status != earlier.Status {
 		if err := f.bus.StatusChanged(ctx, changed); err != nil {
+			return err
+		}
+	}
+	if changed.LastChange != earlier.LastChange {
+		if err := f.bus.Changed(ctx, changed); err != nil {
 			return err
 		}
 	}

@@ -134,17 +134,24 @@ func TestCronTrigger_FailingCallIsRetriedRecordedAndReported(t *testing.T) {
 	if _, err := b.api.DeleteTrigger(&container.DeleteTriggerRequest{TriggerID: failing.ID}); err != nil {
 		t.Fatal(err)
 	}
-	wanted := []string{"Invocation Failed", "Trigger Deleted", "Trigger Ready"}
+	wanted := []string{"Trigger Run Failed", "Invocation Failed", "Trigger Deleted", "Trigger Ready", "create by SCW", "delete by SCW"}
 	seen := map[string]bool{}
 	b.eventually("the lifecycle events arrive", func() bool {
 		for _, body := range b.receive(events, failing.ID) {
 			var event struct {
 				DetailType string `json:"detail-type"`
+				Detail     struct {
+					Operation string
+					AccessKey string `json:"access_key"`
+				}
 			}
 			if err := json.Unmarshal([]byte(body), &event); err != nil {
 				t.Fatal(err)
 			}
 			seen[event.DetailType] = true
+			if event.DetailType == "Trigger Changed" && len(event.Detail.AccessKey) == len("SCW")+17 {
+				seen[event.Detail.Operation+" by "+event.Detail.AccessKey[:3]] = true
+			}
 		}
 		return !slices.ContainsFunc(wanted, func(name string) bool { return !seen[name] })
 	})

@@ -322,7 +322,7 @@ func TestSQSTrigger_FailingContainerIsReportedAndTheMessageDeadLettered(t *testi
 	b.eventually("the message is in the dead-letter queue", func() bool { return dead.messages() == 1 && q.messages() == 0 })
 	b.eventually("the event is there", func() bool {
 		return slices.ContainsFunc(b.receive(events, id), func(event string) bool {
-			return strings.Contains(event, `"Invocation Failed"`) && strings.Contains(event, "418")
+			return strings.Contains(event, `"Trigger Run Failed"`) && strings.Contains(event, "418")
 		})
 	})
 

@@ -197,8 +197,8 @@ func storeKey(ctx context.Context, keys store.Keys) error {
 		return err
 	}
 	return keys.Create(ctx, auth.Key{
-		SecretHash: auth.Hash(key), AccessKey: "SCWSAMPLEXXXXXXXXXXX", Description: "of the events in events/",
-		Principal: auth.Principal{OrganizationID: organization, DefaultProjectID: organization, PermissionSet: auth.FullAccess},
+		SecretHash: auth.Hash(key), Description: "of the events in events/",
+		Principal: auth.Principal{AccessKey: "SCWSAMPLEXXXXXXXXXXX", OrganizationID: organization, DefaultProjectID: organization, PermissionSet: auth.FullAccess},
 		CreatedAt: time.Now(),
 	})
 }

@@ -68,6 +68,8 @@ type Operation[T any] struct {
 	// NotServed is the answer for a well-formed region that the deployment does not serve. If
 	// it is nil, the operation answers not_found.
 	NotServed any
+	// ReadOnly is true if the operation changes nothing although its method is POST.
+	ReadOnly bool
 }
 
 // Authenticator finds callers by their secret keys. The error is an *apierr.Error if it
@@ -140,7 +142,20 @@ func serve[T any](ctx context.Context, authenticator Authenticator, settings Set
 	if err != nil {
 		return nil, err
 	}
-	return op.Do(ctx, authentic.caller, asked, read)
+	answer, err := op.Do(ctx, authentic.caller, asked, read)
+	if err == nil && !op.ReadOnly && event.RequestContext.HTTP.Method != http.MethodGet {
+		slog.InfoContext(ctx, "changed", "request_id", requestID(event), "route", event.RouteKey, "resource", op.Resource,
+			"id", idOf(asked, answer), "organization_id", authentic.caller.OrganizationID, "access_key", authentic.caller.AccessKey)
+	}
+	return answer, err
+}
+
+// idOf returns the ID of the resource that a request is about or has created.
+func idOf(asked Request, answer any) string {
+	if created, ok := answer.(interface{ ResourceID() string }); ok && asked.ID == "" {
+		return created.ResourceID()
+	}
+	return asked.ID
 }
 
 // errRegionNotServed marks the error for a well-formed region that is not served.

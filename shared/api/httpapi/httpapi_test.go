@@ -33,7 +33,7 @@ func (authenticator) Authenticate(_ context.Context, secret string) (auth.Princi
 	if secret != "known" {
 		return auth.Principal{}, apierr.DeniedAuthentication(apierr.DeniedNotFound)
 	}
-	return auth.Principal{OrganizationID: "o"}, nil
+	return auth.Principal{OrganizationID: "o", AccessKey: "SCW"}, nil
 }
 
 func request(method, body string) events.APIGatewayV2HTTPRequest {

@@ -24,6 +24,8 @@ type Resource[R any] interface {
 	Location() (region string, owner auth.Owner)
 	// CurrentGeneration returns a number that grows with each effective change.
 	CurrentGeneration() int64
+	// ChangedBy returns the resource with a record of who changed it, if it keeps one.
+	ChangedBy(change auth.Change) R
 	// Answered returns the resource as a deployment of that domain answers it at a time.
 	Answered(domain string, at time.Time) R
 }
@@ -34,7 +36,8 @@ type Store[R any] interface {
 	// Update replaces old. If old is no longer the stored version, it returns
 	// store.ErrSuperseded and the current version.
 	Update(ctx context.Context, old, updated R) (current R, err error)
-	MarkDeleting(ctx context.Context, id string) (R, error)
+	// MarkDeletingBy marks the resource for deletion.
+	MarkDeletingBy(ctx context.Context, id string, by auth.Change) (R, error)
 	// List returns a page and the number of all resources that match the query.
 	List(ctx context.Context, query listing.Query) ([]R, int, error)
 }
@@ -89,7 +92,7 @@ func (h Handlers[R]) Delete() httpapi.Operation[R] {
 			if err := h.mayWrite(caller, r, found); err != nil {
 				return nil, err
 			}
-			deleting, err := h.Store.MarkDeleting(ctx, r.ID)
+			deleting, err := h.Store.MarkDeletingBy(ctx, r.ID, caller.Change(auth.Delete, r.At))
 			if err != nil {
 				return nil, err
 			}
@@ -106,6 +109,11 @@ type Change[R any] func(ctx context.Context, old R, body []byte) (updated R, err
 // update wins the race, the operation applies the body to the new version and retries. After
 // the deadline it returns too_many_requests.
 func (h Handlers[R]) Update(change Change[R]) httpapi.Operation[R] {
+	return h.Apply(auth.Update, change)
+}
+
+// Apply is Update for a change that has another name.
+func (h Handlers[R]) Apply(operation auth.Operation, change Change[R]) httpapi.Operation[R] {
 	return httpapi.Operation[R]{
 		Resource: h.Name, Read: h.find,
 		Do: func(ctx context.Context, caller auth.Principal, r httpapi.Request, found R) (any, error) {
@@ -120,6 +128,7 @@ func (h Handlers[R]) Update(change Change[R]) httpapi.Operation[R] {
 				if updated.CurrentGeneration() == found.CurrentGeneration() {
 					return updated.Answered(r.Domain, r.At), nil
 				}
+				updated = updated.ChangedBy(caller.Change(operation, r.At))
 				found, err = h.Store.Update(ctx, found, updated)
 				updated = updated.Answered(r.Domain, r.At)
 				switch {

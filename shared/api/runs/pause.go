@@ -29,7 +29,7 @@ import (
 // answer: it comes when no dispatcher works any more with what it read before the pause.
 func Pause(triggers store.Triggers, now func() time.Time) httpapi.Operation[trigger.Trigger] {
 	handlers := resource.Handlers[trigger.Trigger]{Name: trigger.Resource, Store: triggers}
-	operation := handlers.Update(func(_ context.Context, old trigger.Trigger, body []byte) (trigger.Trigger, error) {
+	operation := handlers.Apply(auth.Pause, func(_ context.Context, old trigger.Trigger, body []byte) (trigger.Trigger, error) {
 		return old.Pause(body, now())
 	})
 	update := operation.Do
@@ -56,7 +56,7 @@ func Pause(triggers store.Triggers, now func() time.Time) httpapi.Operation[trig
 // repeated, each runs once.
 func (s CatchUp) Resume() httpapi.Operation[trigger.Trigger] {
 	handlers := resource.Handlers[trigger.Trigger]{Name: trigger.Resource, Store: s.Triggers}
-	return handlers.Update(func(ctx context.Context, old trigger.Trigger, body []byte) (trigger.Trigger, error) {
+	return handlers.Apply(auth.Resume, func(ctx context.Context, old trigger.Trigger, body []byte) (trigger.Trigger, error) {
 		now := s.Now()
 		resumed, catchUp, err := old.Resume(body, now)
 		if err != nil {

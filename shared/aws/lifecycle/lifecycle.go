@@ -6,13 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge"
 	"github.com/aws/aws-sdk-go-v2/service/eventbridge/types"
 
 	"containertriggers/shared/contract/timestamp"
+	"containertriggers/shared/domain/auth"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 )
 
@@ -26,6 +27,9 @@ const (
 	TriggerPaused    = "Trigger Paused"
 	TriggerResumed   = "Trigger Resumed"
 	TriggerDeleted   = "Trigger Deleted"
+	TriggerChanged   = "Trigger Changed"
+	TriggerRunFailed = "Trigger Run Failed"
+	// InvocationFailed is the former name of TriggerRunFailed. Both are sent for one release.
 	InvocationFailed = "Invocation Failed"
 )
 
@@ -52,9 +56,15 @@ type Detail struct {
 	SourceType     trigger.Source `json:"source_type"`
 	Status         trigger.Status `json:"status"`
 	ErrorMessage   string         `json:"error_message"`
-	// Occurrence is the scheduled time of a failed invocation, or the time at which
+	// RunID is the ID of a failed run, and Occurrence its scheduled time, or the time at which
 	// its message was sent.
+	RunID      string          `json:"run_id,omitempty"`
 	Occurrence *timestamp.Time `json:"occurrence,omitempty"`
+	// Operation, AccessKey and ChangedAt say what was done through the API, with which key and
+	// when.
+	Operation auth.Operation  `json:"operation,omitempty"`
+	AccessKey string          `json:"access_key,omitempty"`
+	ChangedAt *timestamp.Time `json:"changed_at,omitempty"`
 }
 
 // StatusChanged sends Trigger Error if the trigger is in error, and Trigger Ready otherwise.
@@ -64,7 +74,7 @@ func (b Bus) StatusChanged(ctx context.Context, t trigger.Trigger) error {
 	if t.Status == trigger.Error {
 		detailType = TriggerError
 	}
-	return b.put(ctx, detailType, t, newDetail(t))
+	return b.put(ctx, t, newDetail(t), detailType)
 }
 
 // PauseChanged sends Trigger Paused if the trigger is paused, and Trigger Resumed otherwise.
@@ -73,20 +83,27 @@ func (b Bus) PauseChanged(ctx context.Context, t trigger.Trigger) error {
 	if t.Paused() {
 		detailType = TriggerPaused
 	}
-	return b.put(ctx, detailType, t, newDetail(t))
+	return b.put(ctx, t, newDetail(t), detailType)
 }
 
 // Deleted sends Trigger Deleted. Call it once the trigger's source is removed.
 func (b Bus) Deleted(ctx context.Context, t trigger.Trigger) error {
-	return b.put(ctx, TriggerDeleted, t, newDetail(t))
+	return b.put(ctx, t, newDetail(t), TriggerDeleted)
 }
 
-// InvocationFailed sends Invocation Failed for an occurrence or a message that is given
-// up. The message says how the last call failed.
-func (b Bus) InvocationFailed(ctx context.Context, t trigger.Trigger, occurrence time.Time, message string) error {
+// Changed sends Trigger Changed for the trigger's last change through the API.
+func (b Bus) Changed(ctx context.Context, t trigger.Trigger) error {
 	detail := newDetail(t)
-	detail.ErrorMessage, detail.Occurrence = message, (*timestamp.Time)(&occurrence)
-	return b.put(ctx, InvocationFailed, t, detail)
+	detail.Operation, detail.AccessKey, detail.ChangedAt = t.LastChange.Operation, t.LastChange.AccessKey, (*timestamp.Time)(&t.LastChange.At)
+	return b.put(ctx, t, detail, TriggerChanged)
+}
+
+// RunFailed sends Trigger Run Failed, and Invocation Failed, for an occurrence or a message
+// that is given up. The message says how the last call failed.
+func (b Bus) RunFailed(ctx context.Context, t trigger.Trigger, its run.Run, message string) error {
+	detail := newDetail(t)
+	detail.ErrorMessage, detail.RunID, detail.Occurrence = message, its.ID(), (*timestamp.Time)(&its.ScheduledAt)
+	return b.put(ctx, t, detail, TriggerRunFailed, InvocationFailed)
 }
 
 func newDetail(t trigger.Trigger) Detail {
@@ -96,21 +113,27 @@ func newDetail(t trigger.Trigger) Detail {
 	}
 }
 
-func (b Bus) put(ctx context.Context, detailType string, t trigger.Trigger, detail Detail) error {
+// put sends an event of each type.
+func (b Bus) put(ctx context.Context, t trigger.Trigger, detail Detail, detailTypes ...string) error {
 	text, err := json.Marshal(detail)
 	if err != nil {
-		return fmt.Errorf("encoding the event %q: %w", detailType, err)
+		return fmt.Errorf("encoding the event %q: %w", detailTypes[0], err)
 	}
-	answer, err := b.Client.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: []types.PutEventsRequestEntry{{
-		EventBusName: &b.Name, Source: aws.String(Source), DetailType: &detailType,
-		Resources: []string{t.Path()}, Detail: aws.String(string(text)),
-	}}})
+	entries := make([]types.PutEventsRequestEntry, len(detailTypes))
+	for i := range detailTypes {
+		entries[i] = types.PutEventsRequestEntry{
+			EventBusName: &b.Name, Source: aws.String(Source), DetailType: &detailTypes[i],
+			Resources: []string{t.Path()}, Detail: aws.String(string(text)),
+		}
+	}
+	answer, err := b.Client.PutEvents(ctx, &eventbridge.PutEventsInput{Entries: entries})
 	if err != nil {
-		return fmt.Errorf("putting the event %q: %w", detailType, err)
+		return fmt.Errorf("putting the event %q: %w", detailTypes[0], err)
 	}
-	if answer.FailedEntryCount > 0 {
-		return fmt.Errorf("putting the event %q: %s: %s", detailType,
-			aws.ToString(answer.Entries[0].ErrorCode), aws.ToString(answer.Entries[0].ErrorMessage))
+	for i, entry := range answer.Entries {
+		if entry.ErrorCode != nil {
+			return fmt.Errorf("putting the event %q: %s: %s", detailTypes[i], *entry.ErrorCode, aws.ToString(entry.ErrorMessage))
+		}
 	}
 	return nil
 }

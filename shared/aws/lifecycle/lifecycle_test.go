@@ -18,6 +18,7 @@ import (
 
 	"containertriggers/shared/aws/lifecycle"
 	"containertriggers/shared/domain/auth"
+	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
 )
 
@@ -54,14 +55,18 @@ func sample() trigger.Trigger {
 
 func TestBus_PutsTheEventsOfTheContract(t *testing.T) {
 	t.Parallel()
+	at := time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC)
+	changed := sample().ChangedBy(auth.Principal{AccessKey: "SCWXXXXXXXXXXXXXXXXX"}.Change(auth.Update, at))
 	failed := sample()
 	failed.Status, failed.ErrorMessage = trigger.Error, "the queue does not exist"
 	for file, announce := range map[string]func(lifecycle.Bus) error{
 		"trigger-ready":   func(b lifecycle.Bus) error { return b.StatusChanged(t.Context(), sample()) },
 		"trigger-error":   func(b lifecycle.Bus) error { return b.StatusChanged(t.Context(), failed) },
 		"trigger-deleted": func(b lifecycle.Bus) error { return b.Deleted(t.Context(), sample()) },
-		"invocation-failed": func(b lifecycle.Bus) error {
-			return b.InvocationFailed(t.Context(), sample(), time.Date(2026, 11, 23, 3, 0, 0, 0, time.UTC), "the container answered with 503")
+		"trigger-changed": func(b lifecycle.Bus) error { return b.Changed(t.Context(), changed) },
+		"trigger-run-failed": func(b lifecycle.Bus) error {
+			its := run.Run{Key: run.Key{TriggerID: sample().ID, Event: "2026-11-23T03:00:00Z"}, ScheduledAt: at}
+			return b.RunFailed(t.Context(), sample(), its, "the container answered with 503")
 		},
 	} {
 		t.Run(file, func(t *testing.T) {
@@ -70,21 +75,23 @@ func TestBus_PutsTheEventsOfTheContract(t *testing.T) {
 			if err := announce(bus); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, filepath.Join("testdata", file+".json"), entry(t, <-put))
+			golden(t, filepath.Join("testdata", file+".json"), entries(t, <-put))
 		})
 	}
 }
 
-// entry is the one entry of a PutEvents request, with its detail as JSON.
-func entry(t *testing.T, request []byte) any {
+// entries are the entries of a PutEvents request, with their details as JSON.
+func entries(t *testing.T, request []byte) any {
 	t.Helper()
 	var events struct{ Entries []map[string]any }
-	if err := json.Unmarshal(request, &events); err != nil || len(events.Entries) != 1 {
+	if err := json.Unmarshal(request, &events); err != nil {
 		t.Fatalf("%v of %s", err, request)
 	}
-	detail, _ := events.Entries[0]["Detail"].(string)
-	events.Entries[0]["Detail"] = json.RawMessage(detail)
-	return events.Entries[0]
+	for _, entry := range events.Entries {
+		detail, _ := entry["Detail"].(string)
+		entry["Detail"] = json.RawMessage(detail)
+	}
+	return events.Entries
 }
 
 func golden(t *testing.T, path string, value any) {

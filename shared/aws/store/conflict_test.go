@@ -159,7 +159,7 @@ func TestStore_RetriesEveryWriteThatMeetsATransaction(t *testing.T) {
 	check("giving up a run", runs.GiveUp(ctx, its))
 	check("deleting a run", runs.Delete(ctx, its.Key))
 	keys := store.Keys{Client: db, Table: mototest.Environment(t, "get-trigger")["KEYS_TABLE"]}
-	key := auth.Key{SecretHash: uuid.NewString(), AccessKey: uuid.NewString()}
+	key := auth.Key{SecretHash: uuid.NewString(), Principal: auth.Principal{AccessKey: uuid.NewString()}}
 	check("creating a key", keys.Create(ctx, key))
 	check("revoking a key", keys.Revoke(ctx, key.SecretHash))
 

@@ -73,7 +73,12 @@ func (c Containers) Update(ctx context.Context, old, updated container.Container
 // then on no trigger can be created on it. It is idempotent, and returns ErrNotFound if
 // there is no such container.
 func (c Containers) MarkDeleting(ctx context.Context, id string) (container.Container, error) {
-	row, err := c.rows().markDeleting(ctx, id)
+	return c.MarkDeletingBy(ctx, id, auth.Change{})
+}
+
+// MarkDeletingBy does what MarkDeleting does, and records who asked for it.
+func (c Containers) MarkDeletingBy(ctx context.Context, id string, by auth.Change) (container.Container, error) {
+	row, err := c.rows().markDeleting(ctx, id, by)
 	return row.container(), err
 }
 

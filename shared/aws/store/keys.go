@@ -118,9 +118,9 @@ func newKeyRow(k auth.Key) keyRow {
 
 func (r keyRow) key() auth.Key {
 	k := auth.Key{
-		SecretHash: r.SecretHash, AccessKey: r.AccessKey, Description: r.Description,
+		SecretHash: r.SecretHash, Description: r.Description,
 		Principal: auth.Principal{
-			OrganizationID: r.OrganizationID, ProjectIDs: r.ProjectIDs,
+			AccessKey: r.AccessKey, OrganizationID: r.OrganizationID, ProjectIDs: r.ProjectIDs,
 			DefaultProjectID: r.DefaultProjectID, PermissionSet: r.PermissionSet,
 		},
 		CreatedAt: time.Time(r.CreatedAt),

@@ -56,7 +56,12 @@ func (n Namespaces) Update(ctx context.Context, old, updated namespace.Namespace
 // on no container can be created in it. It is idempotent, and returns ErrNotFound if
 // there is no such namespace.
 func (n Namespaces) MarkDeleting(ctx context.Context, id string) (namespace.Namespace, error) {
-	row, err := n.rows().markDeleting(ctx, id)
+	return n.MarkDeletingBy(ctx, id, auth.Change{})
+}
+
+// MarkDeletingBy does what MarkDeleting does, and records who asked for it.
+func (n Namespaces) MarkDeletingBy(ctx context.Context, id string, by auth.Change) (namespace.Namespace, error) {
+	row, err := n.rows().markDeleting(ctx, id, by)
 	return row.namespace(), err
 }
 

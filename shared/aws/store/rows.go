@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"containertriggers/shared/contract/timestamp"
+	"containertriggers/shared/domain/auth"
 )
 
 // rows are the rows of a table with the key "id". Each has the form R.
@@ -79,23 +80,23 @@ func (r rows[R]) update(ctx context.Context, id, set, condition string, values m
 // markDeleting sets a row's status to deleting, which makes a new generation of the
 // row, and returns the row. It is idempotent. It keeps updated_at, as the contract
 // requires. It sets reopened_at, so that sweep gives reconcile time before it requeues the
-// row.
-func (r rows[R]) markDeleting(ctx context.Context, id string) (R, error) {
-	now, err := encodeValues(map[string]any{"now": timestamp.Time(time.Now())})
+// row. It records who asked for the deletion, unless that is nobody.
+func (r rows[R]) markDeleting(ctx context.Context, id string, by auth.Change) (R, error) {
+	set := "SET #status = :deleting, #reopened_at = :now, #unfinished = :unfinished"
+	values := map[string]any{"deleting": "deleting", "unfinished": isUnfinished, "one": 1, "now": timestamp.Time(time.Now())}
+	if by != (auth.Change{}) {
+		set += ", #last_change = :change"
+		values["change"] = newChangeRow(by)
+	}
+	set += " ADD #generation :one"
+	condition := "attribute_exists(#id) AND #status <> :deleting"
+	encoded, err := encodeValues(values)
 	if err != nil {
 		return *new(R), err
 	}
 	answer, err := write(ctx, r.client.UpdateItem, &dynamodb.UpdateItemInput{
-		TableName: &r.table, Key: key(id),
-		UpdateExpression:         aws.String("SET #status = :deleting, #reopened_at = :now, #unfinished = :unfinished ADD #generation :one"),
-		ConditionExpression:      aws.String("attribute_exists(#id) AND #status <> :deleting"),
-		ExpressionAttributeNames: placeholders("#status #reopened_at #unfinished #generation #id"),
-		ExpressionAttributeValues: map[string]types.AttributeValue{
-			":deleting":   &types.AttributeValueMemberS{Value: "deleting"},
-			":unfinished": &types.AttributeValueMemberS{Value: isUnfinished},
-			":one":        &types.AttributeValueMemberN{Value: "1"},
-			":now":        now[":now"],
-		},
+		TableName: &r.table, Key: key(id), UpdateExpression: &set, ConditionExpression: &condition,
+		ExpressionAttributeNames: placeholders(set + " " + condition), ExpressionAttributeValues: encoded,
 		ReturnValues:                        types.ReturnValueAllNew,
 		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
 	})

@@ -58,10 +58,10 @@ func (t Triggers) Create(ctx context.Context, containers Containers, tr trigger.
 func (t Triggers) Update(ctx context.Context, old, updated trigger.Trigger) (current trigger.Trigger, err error) {
 	row := newTriggerRow(updated)
 	set := "SET #name = :name, #description = :description, #tags = :tags, #destination_config = :destination, #delivery_config = :delivery, " +
-		"#sealed_secret = :secret, #paused_at = :paused, #pause_reason = :reason, #updated_at = :updated, #generation = :generation, #unfinished = :unfinished"
+		"#sealed_secret = :secret, #paused_at = :paused, #pause_reason = :reason, #last_change = :change, #updated_at = :updated, #generation = :generation, #unfinished = :unfinished"
 	values := map[string]any{
 		"name": row.Name, "description": row.Description, "tags": row.Tags, "destination": row.Destination, "delivery": row.Delivery,
-		"secret": row.SealedSecret, "paused": row.PausedAt, "reason": row.PauseReason, "updated": row.UpdatedAt, "generation": row.Generation,
+		"secret": row.SealedSecret, "paused": row.PausedAt, "reason": row.PauseReason, "change": row.LastChange, "updated": row.UpdatedAt, "generation": row.Generation,
 		"unfinished": isUnfinished, "old": old.Generation,
 	}
 	switch updated.Source() {
@@ -83,7 +83,12 @@ func (t Triggers) Update(ctx context.Context, old, updated trigger.Trigger) (cur
 // MarkDeleting sets a trigger's status to deleting and returns the trigger. It is
 // idempotent, and returns ErrNotFound if there is none.
 func (t Triggers) MarkDeleting(ctx context.Context, id string) (trigger.Trigger, error) {
-	row, err := t.rows().markDeleting(ctx, id)
+	return t.MarkDeletingBy(ctx, id, auth.Change{})
+}
+
+// MarkDeletingBy does what MarkDeleting does, and records who asked for it.
+func (t Triggers) MarkDeletingBy(ctx context.Context, id string, by auth.Change) (trigger.Trigger, error) {
+	row, err := t.rows().markDeleting(ctx, id, by)
 	return row.trigger(), err
 }
 
@@ -303,6 +308,28 @@ func (t Triggers) count(ctx context.Context, index, keyName, value string, most 
 	}
 }
 
+// changeRow is a change as a row stores it.
+type changeRow struct {
+	Operation auth.Operation `json:"operation"`
+	AccessKey string         `json:"access_key"`
+	At        timestamp.Time `json:"at"`
+}
+
+// newChangeRow returns nil for the zero change.
+func newChangeRow(c auth.Change) *changeRow {
+	if c == (auth.Change{}) {
+		return nil
+	}
+	return &changeRow{c.Operation, c.AccessKey, timestamp.Time(c.At)}
+}
+
+func (r *changeRow) change() auth.Change {
+	if r == nil {
+		return auth.Change{}
+	}
+	return auth.Change{Operation: r.Operation, AccessKey: r.AccessKey, At: time.Time(r.At)}
+}
+
 // triggerRow is a trigger as the table stores it.
 type triggerRow struct {
 	ID             string `json:"id"`
@@ -334,6 +361,8 @@ type triggerRow struct {
 	PauseReason string          `json:"pause_reason,omitempty"`
 
 	Delivery trigger.Delivery `json:"delivery_config"`
+	// LastChange is nil if nobody has changed the trigger through the API.
+	LastChange *changeRow `json:"last_change,omitempty"`
 
 	Status             trigger.Status `json:"status"`
 	ErrorMessage       string         `json:"error_message"`
@@ -351,7 +380,7 @@ func newTriggerRow(t trigger.Trigger) triggerRow {
 		Name:        t.Name, Description: t.Description, Tags: t.Tags, Destination: t.Destination,
 		SourceType: t.Source(), Cron: t.Cron, SQS: t.SQS, NATS: t.NATS, SealedSecret: t.SealedSecret, Relay: t.Relay, RelayGeneration: t.RelayGeneration,
 		Unfinished: unfinishedIf(t.Status != trigger.Ready || !t.Settled()), Verified: t.Verified,
-		PausedAt: optional(t.PausedAt), PauseReason: t.PauseReason, Delivery: t.Delivery,
+		PausedAt: optional(t.PausedAt), PauseReason: t.PauseReason, Delivery: t.Delivery, LastChange: newChangeRow(t.LastChange),
 		Status: t.Status, ErrorMessage: t.ErrorMessage,
 		CreatedAt: timestamp.Time(t.CreatedAt), UpdatedAt: timestamp.Time(t.UpdatedAt),
 		Generation: t.Generation, ObservedGeneration: t.ObservedGeneration,
@@ -364,7 +393,7 @@ func (r triggerRow) trigger() trigger.Trigger {
 		Owner: auth.Owner{OrganizationID: r.OrganizationID, ProjectID: r.ProjectID, NamespaceID: r.NamespaceID},
 		Name:  r.Name, Description: r.Description, Tags: r.Tags, Destination: r.Destination,
 		Cron: r.Cron, SQS: r.SQS, NATS: r.NATS, SealedSecret: r.SealedSecret, Relay: r.Relay, RelayGeneration: r.RelayGeneration, Verified: r.Verified,
-		PausedAt: orZero(r.PausedAt), PauseReason: r.PauseReason, Delivery: r.Delivery,
+		PausedAt: orZero(r.PausedAt), PauseReason: r.PauseReason, Delivery: r.Delivery, LastChange: r.LastChange.change(),
 		Status: r.Status, ErrorMessage: r.ErrorMessage,
 		CreatedAt: time.Time(r.CreatedAt), UpdatedAt: time.Time(r.UpdatedAt),
 		Generation: r.Generation, ObservedGeneration: r.ObservedGeneration,

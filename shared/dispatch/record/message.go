@@ -22,8 +22,8 @@ const (
 	maxYear = 9999
 )
 
-// runOf returns the run of a message's event. The same event has the same run.
-func runOf(t trigger.Trigger, event invoke.Event, started time.Time) run.Run {
+// RunOf returns the run of a message's event. The same event has the same run.
+func RunOf(t trigger.Trigger, event invoke.Event) run.Run {
 	at := event.Time.UTC()
 	if at.Year() > maxYear || at.Year() < 0 {
 		at = time.Unix(0, 0).UTC() // the server that sent it has no clock
@@ -36,7 +36,7 @@ func runOf(t trigger.Trigger, event invoke.Event, started time.Time) run.Run {
 	return run.Run{
 		Key:         run.Key{TriggerID: t.ID, Event: at.Format(time.RFC3339) + "/" + id},
 		ContainerID: t.ContainerID, Region: t.Region, Owner: t.Owner,
-		Origin: run.Message, EventID: run.Text([]byte(event.ID)), ScheduledAt: at, StartedAt: started,
+		Origin: run.Message, EventID: run.Text([]byte(event.ID)), ScheduledAt: at,
 	}
 }
 

@@ -134,8 +134,10 @@ func (r *Recorder) Add(ctx context.Context, call Call) {
 		most = run.MaxBody
 	}
 	request := requestOf(call.Trigger, call.Event, most)
+	its := RunOf(call.Trigger, call.Event)
+	its.StartedAt = call.Attempt.StartedAt
 	err := r.put(&entry{
-		run: runOf(call.Trigger, call.Event, call.Attempt.StartedAt), existing: existing, source: source,
+		run: its, existing: existing, source: source,
 		report: store.Report{State: state, Attempts: []run.Attempt{call.Attempt}, Request: &request, At: call.Attempt.StartedAt.Add(call.Attempt.Duration)},
 	})
 	if err != nil {
@@ -154,8 +156,10 @@ func (r *Recorder) GiveUp(ctx context.Context, t trigger.Trigger, event invoke.E
 		return errors.New("the trigger's runs are not recorded")
 	}
 	request := requestOf(t, event, run.MaxBody)
+	its := RunOf(t, event)
+	its.StartedAt = r.now()
 	e := &entry{
-		run: runOf(t, event, r.now()), source: t.Source(), done: make(chan error, 1),
+		run: its, source: t.Source(), done: make(chan error, 1),
 		report: store.Report{State: run.Failed, Reason: invoke.ReasonOf(failure), Message: failure.Error(), Request: &request, At: r.now()},
 	}
 	if err := r.put(e); err != nil {

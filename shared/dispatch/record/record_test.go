@@ -263,13 +263,13 @@ func TestRunOf_HasAnIDForEveryEvent(t *testing.T) {
 		{ID: "far", Time: time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC)},
 		{ID: "before", Time: time.Date(-1, 1, 1, 0, 0, 0, 0, time.UTC)},
 	} {
-		its := runOf(to, event, time.Now())
+		its := RunOf(to, event)
 		id := its.ID()
 		if back, ok := run.ParseID(id); !ok || back != its.Key || seen[id] {
 			t.Errorf("%.20q at %v: %q, %v", event.ID, event.Time, its.Event, ok)
 		}
 		seen[id] = true
-		if again := runOf(to, event, time.Now().Add(time.Hour)); again.ID() != id {
+		if again := RunOf(to, event); again.ID() != id {
 			t.Errorf("%.20q: got another ID for the same event", event.ID)
 		}
 	}

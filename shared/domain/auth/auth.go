@@ -32,6 +32,9 @@ const (
 
 // Principal is the sender of an authenticated request.
 type Principal struct {
+	// AccessKey is the public name of the caller's key: "SCW" and 17 characters of A-Z and
+	// 0-9.
+	AccessKey      string
 	OrganizationID string
 	// ProjectIDs are the projects that the caller may read. Nil means all projects of
 	// the organization.
@@ -64,12 +67,35 @@ func (c Principal) MayWrite(resource string) error {
 	return nil
 }
 
+// Change says who changed a resource through the API. It is zero if nobody has.
+type Change struct {
+	Operation Operation
+	// AccessKey is the public name of the key.
+	AccessKey string
+	At        time.Time
+}
+
+// Operation is a change through the API.
+type Operation string
+
+// The operations.
+const (
+	Create Operation = "create"
+	Update Operation = "update"
+	Pause  Operation = "pause"
+	Resume Operation = "resume"
+	Delete Operation = "delete"
+)
+
+// Change returns a change that the caller makes.
+func (c Principal) Change(operation Operation, at time.Time) Change {
+	return Change{operation, c.AccessKey, at}
+}
+
 // Key is an API key that an operator created.
 type Key struct {
 	// SecretHash is [Hash] of the secret key. It identifies the key.
-	SecretHash string
-	// AccessKey is the key's public name: "SCW" and 17 characters of A-Z and 0-9.
-	AccessKey   string
+	SecretHash  string
 	Description string
 	Principal
 	CreatedAt time.Time

@@ -20,9 +20,9 @@ const (
 // hash, so the operator must pass the secret on.
 func NewKey(caller Principal, description string, created, expires time.Time) (Key, secret.Text) {
 	plain := uuid.NewString()
+	caller.AccessKey = newAccessKey()
 	return Key{
-		SecretHash: Hash(plain), AccessKey: newAccessKey(), Description: description,
-		Principal: caller, CreatedAt: created, ExpiresAt: expires,
+		SecretHash: Hash(plain), Description: description, Principal: caller, CreatedAt: created, ExpiresAt: expires,
 	}, secret.Text(plain)
 }
 

@@ -56,6 +56,12 @@ func (c Container) Location() (region string, owner auth.Owner) {
 // CurrentGeneration returns the container's generation.
 func (c Container) CurrentGeneration() int64 { return c.Generation }
 
+// ChangedBy returns the container as it is: a container keeps no record of who changed it.
+func (c Container) ChangedBy(auth.Change) Container { return c }
+
+// ResourceID returns the container's ID.
+func (c Container) ResourceID() string { return c.ID }
+
 // Answered returns the container as a deployment of that domain answers it, which is the same at all
 // times.
 func (c Container) Answered(domain string, _ time.Time) Container {

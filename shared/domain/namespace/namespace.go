@@ -52,6 +52,12 @@ func (n Namespace) Location() (region string, owner auth.Owner) {
 // CurrentGeneration returns the namespace's generation.
 func (n Namespace) CurrentGeneration() int64 { return n.Generation }
 
+// ChangedBy returns the namespace as it is: a namespace keeps no record of who changed it.
+func (n Namespace) ChangedBy(auth.Change) Namespace { return n }
+
+// ResourceID returns the namespace's ID.
+func (n Namespace) ResourceID() string { return n.ID }
+
 // Answered returns the namespace as a deployment of that domain answers it, which is the same at all
 // times.
 func (n Namespace) Answered(domain string, _ time.Time) Namespace {

@@ -52,6 +52,9 @@ type Trigger struct {
 	PausedAt    time.Time
 	PauseReason string
 
+	// LastChange is the last change through the API.
+	LastChange auth.Change
+
 	Status Status
 	// ErrorMessage says in the user's terms why the trigger is in [Error]. If the trigger is
 	// [Ready], it says why the last call failed. It is empty if there is no error.
@@ -126,6 +129,15 @@ func (t Trigger) WithSecret(sealed []byte) Trigger {
 	t.SealedSecret = sealed
 	return t
 }
+
+// ChangedBy returns the trigger with a record of who changed it.
+func (t Trigger) ChangedBy(change auth.Change) Trigger {
+	t.LastChange = change
+	return t
+}
+
+// ResourceID returns the trigger's ID.
+func (t Trigger) ResourceID() string { return t.ID }
 
 // Answered returns the trigger as a deployment of that domain answers it at a time.
 func (t Trigger) Answered(domain string, at time.Time) Trigger {
