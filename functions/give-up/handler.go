@@ -15,6 +15,7 @@ import (
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/run"
 	"containertriggers/shared/domain/trigger"
+	"containertriggers/shared/platform/metric"
 	"containertriggers/shared/relay"
 )
 
@@ -26,7 +27,9 @@ type function struct {
 	runs        store.Runs
 	bus         lifecycle.Bus
 	deadLetters relay.DeadLetters
-	now         func() time.Time
+	// stack is the dimension of the metric.
+	stack string
+	now   func() time.Time
 }
 
 // handle handles a batch of messages. It returns those that failed, which the queue delivers
@@ -51,6 +54,7 @@ func (f function) giveUp(ctx context.Context, message events.SQSMessage) error {
 	}
 	due, err := trigger.ParseOccurrence(input)
 	if err != nil {
+		metric.Count(ctx, "dead letter", f.stack, map[string]int{metric.DeadLetters: 1})
 		return f.deadLetters.Put(ctx, relay.DeadLetter{
 			Reason: why.reason + " (" + err.Error() + ")", Payload: []byte(message.Body), PayloadBytes: len(message.Body),
 		})

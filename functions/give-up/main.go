@@ -22,6 +22,7 @@ type settings struct {
 	RunsTable        string `env:"RUNS_TABLE,required,notEmpty"`
 	RunRetentionDays int    `env:"RUN_RETENTION_DAYS,required"`
 	EventBus         string `env:"EVENT_BUS,required,notEmpty"`
+	Stack            string `env:"STACK,required,notEmpty"`
 	DeadLettersURL   string `env:"DEAD_LETTERS_URL,required,notEmpty"`
 }
 
@@ -35,6 +36,7 @@ func main() {
 		runs:        store.Runs{Client: db, Table: s.RunsTable, Retention: store.Days(s.RunRetentionDays)},
 		bus:         lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
 		deadLetters: relay.DeadLetters{Client: sqs.NewFromConfig(cfg), URL: s.DeadLettersURL},
+		stack:       s.Stack,
 		now:         time.Now,
 	}.handle)
 }

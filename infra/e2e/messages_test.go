@@ -57,64 +57,84 @@ func (b *testBundle) onlyRun(triggerID, state string) (details map[string]any) {
 	return details
 }
 
-func TestRuns_ShowEachAttemptOfAMessageThatFailsAtFirst(t *testing.T) {
+// showAttempts checks the run of a message that the container refuses twice. Start creates a
+// trigger, and returns what sends the message "body" to it.
+func showAttempts(t *testing.T, start func(*testBundle) (id string, send func())) {
+	t.Helper()
+	b := setup(t)
+	b.flaky(2)
+	id, send := start(b)
+	b.expectReady(id)
+	send()
+	done := b.onlyRun(id, "succeeded")
+	if done["origin"] != "message" || done["attempts"] != 3.0 || done["http_status"] != 200.0 || done["error_message"] != "" || done["trigger_id"] != id {
+		t.Errorf("the run is %v", done)
+	}
+	attempts := done["attempt_details"].([]any)
+	if len(attempts) != 3 {
+		t.Fatalf("got %v", attempts)
+	}
+	for i, attempt := range attempts[:2] {
+		a := attempt.(map[string]any)
+		if a["http_status"] != 503.0 || a["response_body"] != fmt.Sprint("refused ", i+1) || a["error"] != "the container answered 503 Service Unavailable" || a["manual"] != false {
+			t.Errorf("attempt %d is %v", i+1, a)
+		}
+	}
+	if request := done["request"].(map[string]any); request["body"] != "body" || request["truncated"] != false {
+		t.Errorf("the request is %v", request)
+	}
+	b.delete(id)
+}
+
+func TestRuns_ShowEachAttemptOfAMessageOfAQueue(t *testing.T) {
 	t.Parallel()
-	for source, start := range map[string]func(*testBundle) (id string, send func()){
-		"a queue": func(b *testBundle) (string, func()) {
-			q := b.createQueue(nil)
-			return b.createSQS("orders", q.config()).ID, func() { q.send("body", nil) }
-		},
-		"a queue elsewhere": func(b *testBundle) (string, func()) {
-			q := b.elsewhere()
-			return b.createSQS("orders", q.config()).ID, func() { q.send("body", nil) }
-		},
-		"core NATS": func(b *testBundle) (string, func()) {
-			subject := "s" + strings.ReplaceAll(uuid.NewString(), "-", "")
-			conn := b.connect(b.NATSURL())
-			return b.createNATS("orders", b.NATSURL(), subject).ID, func() { b.publish(conn, &nats.Msg{Subject: subject, Data: []byte("body")}) }
-		},
-		"a stream": func(b *testBundle) (string, func()) {
-			name := "S" + strings.ReplaceAll(uuid.NewString(), "-", "")
-			js, err := jetstream.New(b.connect(b.NATSURL()))
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			if _, err := js.CreateStream(b.t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}}); err != nil {
-				b.t.Fatal(err)
-			}
-			return b.createNATS("orders", b.NATSURL(), name).ID, func() {
-				if _, err := js.Publish(b.t.Context(), name, []byte("body")); err != nil {
-					b.t.Error(err)
-				}
-			}
-		},
-	} {
-		t.Run(source, func(t *testing.T) {
-			t.Parallel()
-			b := setup(t)
-			b.flaky(2)
-			id, send := start(b)
-			b.expectReady(id)
-			send()
-			done := b.onlyRun(id, "succeeded")
-			if done["origin"] != "message" || done["attempts"] != 3.0 || done["http_status"] != 200.0 || done["error_message"] != "" || done["trigger_id"] != id {
-				t.Errorf("the run is %v", done)
-			}
-			attempts := done["attempt_details"].([]any)
-			if len(attempts) != 3 {
-				t.Fatalf("got %v", attempts)
-			}
-			for i, attempt := range attempts[:2] {
-				a := attempt.(map[string]any)
-				if a["http_status"] != 503.0 || a["response_body"] != fmt.Sprint("refused ", i+1) || a["error"] != "the container answered 503 Service Unavailable" || a["manual"] != false {
-					t.Errorf("attempt %d is %v", i+1, a)
-				}
-			}
-			if request := done["request"].(map[string]any); request["body"] != "body" || request["truncated"] != false {
-				t.Errorf("the request is %v", request)
-			}
-			b.delete(id)
-		})
+	showAttempts(t, func(b *testBundle) (string, func()) {
+		q := b.createQueue(nil)
+		return b.createSQS("orders", q.config()).ID, func() { q.send("body", nil) }
+	})
+}
+
+func TestRuns_ShowEachAttemptOfAMessageOfAForeignQueue(t *testing.T) {
+	t.Parallel()
+	showAttempts(t, func(b *testBundle) (string, func()) {
+		q := b.elsewhere()
+		return b.createSQS("orders", q.config()).ID, func() { q.send("body", nil) }
+	})
+}
+
+func TestRuns_ShowEachAttemptOfAMessageOnASubject(t *testing.T) {
+	t.Parallel()
+	showAttempts(t, func(b *testBundle) (string, func()) {
+		subject := "s" + strings.ReplaceAll(uuid.NewString(), "-", "")
+		conn := b.connect(b.NATSURL())
+		return b.createNATS("orders", b.NATSURL(), subject).ID, func() { b.publish(conn, &nats.Msg{Subject: subject, Data: []byte("body")}) }
+	})
+}
+
+func TestRuns_ShowEachAttemptOfAMessageOfAStream(t *testing.T) {
+	t.Parallel()
+	showAttempts(t, func(b *testBundle) (string, func()) {
+		id, send := b.createStream()
+		return id, func() { send("body") }
+	})
+}
+
+// createStream creates a stream, and a trigger for its messages. It returns what publishes a
+// message.
+func (b *testBundle) createStream() (id string, publish func(body string)) {
+	b.t.Helper()
+	name := "S" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	js, err := jetstream.New(b.connect(b.NATSURL()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := js.CreateStream(b.t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}}); err != nil {
+		b.t.Fatal(err)
+	}
+	return b.createNATS("stream", b.NATSURL(), name).ID, func(body string) {
+		if _, err := js.Publish(b.t.Context(), name, []byte(body)); err != nil {
+			b.t.Error(err)
+		}
 	}
 }
 

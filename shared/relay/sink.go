@@ -2,11 +2,14 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
 	"containertriggers/shared/dispatch/invoke"
+	"containertriggers/shared/dispatch/record"
 	"containertriggers/shared/platform/backoff"
+	"containertriggers/shared/platform/metric"
 )
 
 // sink is the part of a subscription that its source uses.
@@ -32,6 +35,8 @@ type sink struct {
 	// addDropped adds dropped messages to the trigger's count and returns the total.
 	addDropped  func(n int64) int64
 	deadLetters DeadLetters
+	// stack is the dimension of the metric DeadLetters.
+	stack string
 	// connections and memory are the trigger's shares of what the run has.
 	connections, memory *share
 }
@@ -66,6 +71,9 @@ func (s sink) deadLetter(event invoke.Event, failure error) {
 		return
 	}
 	s.log.WarnContext(s.ctx, "a message goes to the dead-letter queue, because its run does not keep it", "event_id", event.ID, "reason", err)
+	if !errors.Is(err, record.ErrLeftOut) {
+		metric.Count(s.ctx, "dead letter", s.stack, map[string]int{metric.DeadLetters: 1})
+	}
 	letter := DeadLetter{
 		TriggerID: s.triggerID, Reason: failure.Error(), ID: event.ID, Time: event.Time, Subject: event.Subject,
 		Headers: event.Header, Payload: event.Body, PayloadBytes: len(event.Body),

@@ -129,7 +129,7 @@ func (s *subscription) sink() sink {
 	return sink{
 		triggerID: s.id, ctx: s.run.deliveries, log: s.log, now: relay.Resolver.Now, timing: s.run.timing,
 		concurrency: relay.Concurrency, maxPending: cmp.Or(relay.MaxPending, defaultMaxPending),
-		call: s.call, giveUp: s.giveUp, report: s.report, addDropped: s.addDropped, deadLetters: s.run.deadLetters,
+		call: s.call, giveUp: s.giveUp, report: s.report, addDropped: s.addDropped, deadLetters: s.run.deadLetters, stack: relay.Stack,
 		connections: s.connections, memory: s.memory,
 	}
 }

@@ -217,7 +217,8 @@ func TestTemplate_SetsTheVariablesThatFunctionsRead(t *testing.T) {
 }
 
 // emitted returns the names of the metrics that the function in a folder may emit: the
-// strings in the packages that use package metric.
+// strings in the packages that use package metric, and the constants of package metric, which
+// have the names of their values.
 func emitted(t *testing.T, folder string) map[string]bool {
 	t.Helper()
 	names := map[string]bool{}
@@ -226,6 +227,11 @@ func emitted(t *testing.T, folder string) map[string]bool {
 			continue
 		}
 		one.inspect(func(node ast.Node) {
+			if constant, ok := node.(*ast.SelectorExpr); ok {
+				if of, ok := constant.X.(*ast.Ident); ok && of.Name == "metric" {
+					names[constant.Sel.Name] = true
+				}
+			}
 			if literal, ok := node.(*ast.BasicLit); ok && literal.Kind == token.STRING {
 				if text, err := strconv.Unquote(literal.Value); err == nil {
 					names[text] = true

@@ -2,6 +2,7 @@ package record
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -32,9 +33,16 @@ type limit struct {
 	leftOut time.Time
 }
 
+// ErrLeftOut is the error of an event that has no run, or not all of it, for a reason that lies
+// with its trigger. The service works.
+var ErrLeftOut = errors.New("the run is left out")
+
 var (
-	errTooMany = errors.New("the trigger has too many runs a second")
-	errFull    = errors.New("too many runs wait to be recorded")
+	errTooMany  = fmt.Errorf("%w: the trigger has too many runs a second", ErrLeftOut)
+	errNotWhole = fmt.Errorf("%w: the event is too large", ErrLeftOut)
+	errNone     = fmt.Errorf("%w: the trigger's history is none", ErrLeftOut)
+	errFull     = errors.New("too many runs wait to be recorded")
+	errSlow     = errors.New("the table of runs is too slow")
 )
 
 // admit takes an outcome into account. It returns an error if a limit is reached.

@@ -145,15 +145,15 @@ func (r *Recorder) Add(ctx context.Context, call Call) {
 	}
 }
 
-// errNotWhole is the error of an event that a run cannot keep as a whole.
-var errNotWhole = errors.New("the event is too large for a run")
-
 // GiveUp records that the source of a message gives it up after a failed call, and keeps the
 // event. It returns an error if the run does not have the whole event, which would then be
-// lost.
+// lost. The error is ErrLeftOut if the reason lies with the trigger.
 func (r *Recorder) GiveUp(ctx context.Context, t trigger.Trigger, event invoke.Event, failure error) error {
-	if r == nil || t.History() == trigger.HistoryNone {
-		return errors.New("the trigger's runs are not recorded")
+	if r == nil {
+		return errors.New("no runs are recorded")
+	}
+	if t.History() == trigger.HistoryNone {
+		return errNone
 	}
 	request := requestOf(t, event, run.MaxBody)
 	its := RunOf(t, event)
@@ -174,7 +174,7 @@ func (r *Recorder) GiveUp(ctx context.Context, t trigger.Trigger, event invoke.E
 		}
 		return err
 	case <-ctx.Done():
-		return errors.New("the table of runs is too slow")
+		return errSlow
 	}
 }
 
@@ -212,8 +212,6 @@ func (l *lane) flushed() chan error {
 	return end
 }
 
-var errDropped = errors.New("the table of runs is too slow")
-
 // drop gives up all outcomes that wait.
 func (r *Recorder) drop(ctx context.Context) {
 	dropped := 0
@@ -227,10 +225,10 @@ func (r *Recorder) drop(ctx context.Context) {
 			if e.run.TriggerID != "" {
 				dropped++
 			}
-			r.finish(e, errDropped)
+			r.finish(e, errSlow)
 		}
 	}
-	slog.WarnContext(ctx, "runs are not recorded", "reason", errDropped, "runs", dropped)
+	slog.WarnContext(ctx, "runs are not recorded", "reason", errSlow, "runs", dropped)
 }
 
 // put makes an outcome wait in its lane. It returns an error if a limit is reached.

@@ -30,6 +30,10 @@ const (
 	ScheduleLag = "ScheduleLag"
 )
 
+// DeadLetters is the number of events that the service itself could neither deliver nor record.
+// Its dimension is the stack.
+const DeadLetters = "DeadLetters"
+
 // MaxValues is the largest number of values of one metric in a line.
 const MaxValues = 100
 
