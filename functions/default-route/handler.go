@@ -2,17 +2,21 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"path"
 	"slices"
 
 	"github.com/aws/aws-lambda-go/events"
 
 	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/api/openapi"
 	"containertriggers/shared/contract/apierr"
 )
 
 const (
 	metadataRoute = "GET /metadata"
+	yamlRoute     = "GET /openapi.yaml"
+	jsonRoute     = "GET /openapi.json"
 	regional      = "/containers/v1/regions/?*"
 )
 
@@ -24,6 +28,8 @@ var routes = []struct {
 	methods []string
 }{
 	{"/metadata", []string{"GET"}},
+	{"/openapi.yaml", []string{"GET"}},
+	{"/openapi.json", []string{"GET"}},
 	{regional + "/triggers", []string{"GET", "POST"}},
 	{regional + "/triggers/?*", []string{"GET", "PATCH", "DELETE"}},
 	{regional + "/triggers/?*/next-runs", []string{"GET"}},
@@ -49,7 +55,11 @@ type metadata struct {
 
 // newHandler returns the handler of requests that no other function handles.
 func newHandler(settings httpapi.Settings) httpapi.Handler {
-	return httpapi.Answer(func(_ context.Context, event events.APIGatewayV2HTTPRequest) (any, error) {
+	answer := httpapi.Answer(func(_ context.Context, event events.APIGatewayV2HTTPRequest) (any, error) {
+		if event.RouteKey == jsonRoute {
+			document, err := openapi.JSON()
+			return json.RawMessage(document), err
+		}
 		if event.RouteKey == metadataRoute {
 			return metadata{Platform: "external", Partition: "scw", Domain: settings.DomainOf(event)}, nil
 		}
@@ -60,6 +70,12 @@ func newHandler(settings httpapi.Settings) httpapi.Handler {
 		}
 		return nil, apierr.NotFound("path", event.RawPath)
 	})
+	return func(ctx context.Context, event events.APIGatewayV2HTTPRequest) (events.APIGatewayV2HTTPResponse, error) {
+		if event.RouteKey == yamlRoute {
+			return httpapi.Text(event, "application/yaml", string(openapi.YAML)), nil
+		}
+		return answer(ctx, event)
+	}
 }
 
 // methods returns the methods of a path, or nil if the API does not have the path.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"regexp"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 
 	"containertriggers/shared/api/httpapi"
+	"containertriggers/shared/api/openapi"
 )
 
 // ask sends a request as API Gateway does, without a key.
@@ -78,6 +80,24 @@ func TestDefaultRoute_AnswersInTheContractsForm(t *testing.T) {
 		if response.StatusCode != test.status || response.Headers["Allow"] != test.allow || response.Body != test.body {
 			t.Errorf("%v: got %d %v %s\nwant %d %q %s", request, response.StatusCode, response.Headers, response.Body, test.status, test.allow, test.body)
 		}
+	}
+}
+
+func TestDocument_IsServedAsYAMLAndAsJSON(t *testing.T) {
+	t.Parallel()
+	var event events.APIGatewayV2HTTPRequest
+	event.RouteKey, event.RequestContext.HTTP.Method = yamlRoute, "GET"
+	response, err := newHandler(httpapi.Settings{})(t.Context(), event)
+	if err != nil || response.StatusCode != 200 || response.Headers["Content-Type"] != "application/yaml" || response.Body+"\n" != string(openapi.YAML) {
+		t.Errorf("got %d %v, %v", response.StatusCode, response.Headers, err)
+	}
+	document := ask(t, httpapi.Settings{}, jsonRoute, "GET", "/openapi.json")
+	var read struct {
+		OpenAPI string
+		Paths   map[string]any
+	}
+	if err := json.Unmarshal([]byte(document.Body), &read); err != nil || document.StatusCode != 200 || read.OpenAPI != "3.1.0" || len(read.Paths) == 0 {
+		t.Errorf("got %d %.100s, %v", document.StatusCode, document.Body, err)
 	}
 }
 

@@ -195,7 +195,7 @@ func (b *testBundle) newKey(caller auth.Principal, expires time.Time) string {
 func (b *testBundle) client(secretKey string) *container.API {
 	b.t.Helper()
 	client, err := scw.NewClient(
-		scw.WithAPIURL(b.APIURL()), scw.WithAuth("SCWXXXXXXXXXXXXXXXXX", secretKey), scw.WithInsecure(),
+		scw.WithAPIURL(b.APIURL()), scw.WithAuth("SCWXXXXXXXXXXXXXXXXX", secretKey), scw.WithHTTPClient(exchanges),
 		scw.WithDefaultRegion(scw.RegionFrPar), scw.WithDefaultOrganizationID(b.organization), scw.WithDefaultProjectID(b.organization),
 	)
 	if err != nil {
@@ -225,7 +225,7 @@ func (b *testBundle) do(method, path, body string, header map[string]string) res
 	for name, value := range header {
 		request.Header.Set(name, value)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := exchanges.Do(request)
 	if err != nil {
 		b.t.Fatal(err)
 	}

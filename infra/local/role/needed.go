@@ -205,6 +205,9 @@ func (p Place) lambda(r *http.Request, body []byte) ([]Permission, error) {
 	default:
 		about.FunctionName = p.MappingFunction(found[1])
 	}
+	if about.FunctionName == "" {
+		return nil, nil // Lambda answers that there is no such mapping
+	}
 	verb := map[string]string{http.MethodPost: "Create", http.MethodPut: "Update", http.MethodDelete: "Delete", http.MethodGet: "Get"}[r.Method]
 	return []Permission{{
 		"lambda:" + verb + "EventSourceMapping", p.arn("lambda", "event-source-mapping:"+found[1]),

@@ -272,6 +272,13 @@ func failure(ctx context.Context, event events.APIGatewayV2HTTPRequest, err erro
 	return response
 }
 
+// Text returns the response of a text of another type than JSON.
+func Text(event events.APIGatewayV2HTTPRequest, contentType, text string) events.APIGatewayV2HTTPResponse {
+	response := respond(event, http.StatusOK, text)
+	response.Headers["Content-Type"] = contentType
+	return response
+}
+
 // respond returns a response with the headers that every answer has.
 func respond(event events.APIGatewayV2HTTPRequest, status int, body string) events.APIGatewayV2HTTPResponse {
 	return events.APIGatewayV2HTTPResponse{

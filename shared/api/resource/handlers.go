@@ -24,7 +24,7 @@ type Resource[R any] interface {
 	Location() (region string, owner auth.Owner)
 	// CurrentGeneration returns a number that grows with each effective change.
 	CurrentGeneration() int64
-	// ChangedBy returns the resource with a record of who changed it, if it keeps one.
+	// ChangedBy returns the resource with the change as its last one, if it keeps that.
 	ChangedBy(change auth.Change) R
 	// Answered returns the resource as a deployment of that domain answers it at a time.
 	Answered(domain string, at time.Time) R

@@ -76,7 +76,7 @@ func (c Containers) MarkDeleting(ctx context.Context, id string) (container.Cont
 	return c.MarkDeletingBy(ctx, id, auth.Change{})
 }
 
-// MarkDeletingBy does what MarkDeleting does, and records who asked for it.
+// MarkDeletingBy does the same as MarkDeleting, and records the change through the API.
 func (c Containers) MarkDeletingBy(ctx context.Context, id string, by auth.Change) (container.Container, error) {
 	row, err := c.rows().markDeleting(ctx, id, by)
 	return row.container(), err

@@ -59,7 +59,7 @@ func (n Namespaces) MarkDeleting(ctx context.Context, id string) (namespace.Name
 	return n.MarkDeletingBy(ctx, id, auth.Change{})
 }
 
-// MarkDeletingBy does what MarkDeleting does, and records who asked for it.
+// MarkDeletingBy does the same as MarkDeleting, and records the change through the API.
 func (n Namespaces) MarkDeletingBy(ctx context.Context, id string, by auth.Change) (namespace.Namespace, error) {
 	row, err := n.rows().markDeleting(ctx, id, by)
 	return row.namespace(), err

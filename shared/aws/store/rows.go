@@ -80,7 +80,7 @@ func (r rows[R]) update(ctx context.Context, id, set, condition string, values m
 // markDeleting sets a row's status to deleting, which makes a new generation of the
 // row, and returns the row. It is idempotent. It keeps updated_at, as the contract
 // requires. It sets reopened_at, so that sweep gives reconcile time before it requeues the
-// row. It records who asked for the deletion, unless that is nobody.
+// row. It records the change through the API, if there is one.
 func (r rows[R]) markDeleting(ctx context.Context, id string, by auth.Change) (R, error) {
 	set := "SET #status = :deleting, #reopened_at = :now, #unfinished = :unfinished"
 	values := map[string]any{"deleting": "deleting", "unfinished": isUnfinished, "one": 1, "now": timestamp.Time(time.Now())}

@@ -86,7 +86,7 @@ func (t Triggers) MarkDeleting(ctx context.Context, id string) (trigger.Trigger,
 	return t.MarkDeletingBy(ctx, id, auth.Change{})
 }
 
-// MarkDeletingBy does what MarkDeleting does, and records who asked for it.
+// MarkDeletingBy does the same as MarkDeleting, and records the change through the API.
 func (t Triggers) MarkDeletingBy(ctx context.Context, id string, by auth.Change) (trigger.Trigger, error) {
 	row, err := t.rows().markDeleting(ctx, id, by)
 	return row.trigger(), err

@@ -67,7 +67,7 @@ func (c Principal) MayWrite(resource string) error {
 	return nil
 }
 
-// Change says who changed a resource through the API. It is zero if nobody has.
+// Change is a change of a resource through the API. It is zero if there was none.
 type Change struct {
 	Operation Operation
 	// AccessKey is the public name of the key.

@@ -56,7 +56,7 @@ func (c Container) Location() (region string, owner auth.Owner) {
 // CurrentGeneration returns the container's generation.
 func (c Container) CurrentGeneration() int64 { return c.Generation }
 
-// ChangedBy returns the container as it is: a container keeps no record of who changed it.
+// ChangedBy returns the container as it is: it keeps no record of its changes.
 func (c Container) ChangedBy(auth.Change) Container { return c }
 
 // ResourceID returns the container's ID.

@@ -52,7 +52,7 @@ func (n Namespace) Location() (region string, owner auth.Owner) {
 // CurrentGeneration returns the namespace's generation.
 func (n Namespace) CurrentGeneration() int64 { return n.Generation }
 
-// ChangedBy returns the namespace as it is: a namespace keeps no record of who changed it.
+// ChangedBy returns the namespace as it is: it keeps no record of its changes.
 func (n Namespace) ChangedBy(auth.Change) Namespace { return n }
 
 // ResourceID returns the namespace's ID.

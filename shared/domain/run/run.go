@@ -87,6 +87,11 @@ const (
 	NotStarted     Reason = "not_started"
 )
 
+// Reasons returns all reasons.
+func Reasons() []Reason {
+	return []Reason{HTTPStatus, Timeout, Connection, TLS, AddressRefused, NotStarted}
+}
+
 const (
 	// MaxAttempts is the number of attempts that a run keeps. If there are more, it keeps
 	// the last ones.

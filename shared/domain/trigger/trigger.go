@@ -130,7 +130,7 @@ func (t Trigger) WithSecret(sealed []byte) Trigger {
 	return t
 }
 
-// ChangedBy returns the trigger with a record of who changed it.
+// ChangedBy returns the trigger with the change as its last one.
 func (t Trigger) ChangedBy(change auth.Change) Trigger {
 	t.LastChange = change
 	return t
