@@ -140,6 +140,15 @@ func (r *Recorder) count(source trigger.Source, took time.Duration, state run.St
 	}
 }
 
+// countGivenUp counts a run that ends without a further call.
+func (r *Recorder) countGivenUp(source trigger.Source) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.countsOf(source)
+	c.numbers[metric.Runs]++
+	c.numbers[metric.RunsFailed]++
+}
+
 // countsOf returns the counts of a source. The caller holds r.mu.
 func (r *Recorder) countsOf(source trigger.Source) *counts {
 	if r.counted[source] == nil {

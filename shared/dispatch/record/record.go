@@ -152,6 +152,7 @@ func (r *Recorder) GiveUp(ctx context.Context, t trigger.Trigger, event invoke.E
 	if r == nil {
 		return errors.New("no runs are recorded")
 	}
+	r.countGivenUp(t.Source())
 	if t.History() == trigger.HistoryNone {
 		return errNone
 	}

@@ -240,6 +240,9 @@ func TestGiveUp_KeepsTheEventOrSaysWhyNot(t *testing.T) {
 				t.Errorf("%s: got %v", what, err)
 			}
 			r.Flush(t.Context()) // the bubble must not end before the last try
+			if counted := r.Take(trigger.SourceNATS).Counts; counted[metric.Runs] != 1 || counted[metric.RunsFailed] != 1 || counted[metric.Attempts] != 0 {
+				t.Errorf("%s: counted %v", what, counted)
+			}
 			if !test.kept {
 				continue
 			}
