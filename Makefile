@@ -1,7 +1,7 @@
 # Every command sets up what it needs: Go downloads the modules, and the Python
 # tools of the local cloud go to .local/venv unless the machine has them already.
 .DEFAULT_GOAL := help
-.PHONY: help run sam-local e2e deploy-localstack test unit deflake cover bench lint vulncheck build deploy undeploy clean fuzz soak tzdata
+.PHONY: help run sam-local e2e openapi-test deploy-localstack test unit deflake cover bench lint vulncheck build deploy undeploy clean fuzz soak tzdata
 SHELL := /bin/sh
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
@@ -62,6 +62,12 @@ cover: build ## Show how many of the product's statements the tests of PKG (all)
 
 e2e: build ## Run the end-to-end tests, on the emulator that AWS_ENDPOINT_URL names if it is set
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && go test -race -parallel 4 -count 1 -timeout 30m -v ./infra/e2e
+
+openapi-test: build ## Send the API made-up requests, and compare its answers with the OpenAPI document
+	@test -x .local/schemathesis/bin/schemathesis || { python3 -m venv --clear .local/schemathesis && \
+		.local/schemathesis/bin/python -m pip install --quiet --disable-pip-version-check --requirement infra/e2e/requirements.txt; }
+	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && SCHEMATHESIS="$(CURDIR)/.local/schemathesis/bin/schemathesis" \
+		go test -tags schemathesis -count 1 -timeout 10m -v -run TestDocument_Schemathesis ./infra/e2e
 
 soak: build ## Run the long tests: 200 random walks with faults, 2,000 triggers (an hour or more)
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && \
