@@ -70,8 +70,8 @@ func (s sink) deadLetter(event invoke.Event, failure error) {
 	if err == nil {
 		return
 	}
-	s.log.WarnContext(s.ctx, "a message goes to the dead-letter queue, because its run does not keep it", "event_id", event.ID, "reason", err)
 	if !errors.Is(err, record.ErrLeftOut) {
+		s.log.WarnContext(s.ctx, "a message goes to the dead-letter queue, because its run does not keep it", "event_id", event.ID, "reason", err)
 		metric.Count(s.ctx, "dead letter", s.stack, map[string]int{metric.DeadLetters: 1})
 	}
 	letter := DeadLetter{
