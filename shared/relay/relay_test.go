@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/shared/domain/trigger"
@@ -138,9 +140,41 @@ func handOvers(t *testing.T, b *testBundle, between func(id string)) {
 	for _, run := range runs[:3] {
 		b.ended(run)
 	}
+	defer func() {
+		if t.Failed() {
+			b.tellMissing(conn, total)
+		}
+	}()
 	b.eventually("all arrive, also what has to come again", func() bool { return b.count() == total })
 	b.end(runs[3])
 	t.Logf("%d messages over 3 hand-overs, %d doubles", b.count(), b.doubles())
+}
+
+// tellMissing logs which of the messages have not arrived, and what the server knows of them.
+func (b *testBundle) tellMissing(conn *nats.Conn, total int) {
+	var missing []int
+	b.mu.Lock()
+	for n := range total {
+		if b.taken[strconv.Itoa(n)] == 0 {
+			missing = append(missing, n)
+		}
+	}
+	b.mu.Unlock()
+	b.t.Logf("of %d messages %d are missing: %v", total, len(missing), missing[:min(len(missing), 50)])
+	js, err := jetstream.New(conn)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for stream := range js.ListStreams(context.Background()).Info() {
+		b.t.Logf("stream %s: %+v", stream.Config.Name, stream.State)
+		found, err := js.Stream(context.Background(), stream.Config.Name)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for consumer := range found.ListConsumers(context.Background()).Info() {
+			b.t.Logf("consumer %+v", *consumer)
+		}
+	}
 }
 
 func TestLease_KeepsOneRelayPerShard(t *testing.T) {
