@@ -45,6 +45,15 @@ func (q *queue) mappings() []lambdatypes.EventSourceMappingConfiguration {
 	return page.EventSourceMappings
 }
 
+// awaitState waits until the queue's mapping is in a state.
+func (q *queue) awaitState(state string) {
+	q.b.t.Helper()
+	q.b.eventually("the mapping is "+state, func() bool {
+		mappings := q.mappings()
+		return len(mappings) == 1 && *mappings[0].State == state
+	})
+}
+
 // awaitMapping waits until Lambda polls the queue, or no longer does.
 func (q *queue) awaitMapping(polls bool) {
 	q.b.t.Helper()
