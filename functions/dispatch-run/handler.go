@@ -46,7 +46,9 @@ func (f function) handle(ctx context.Context, e event) error {
 	for _, record := range e.Records {
 		var start run.StartEvent
 		if err := json.Unmarshal([]byte(record.Body), &start); err != nil {
-			return fmt.Errorf("parsing a message of the queue: %w", err)
+			// The messages behind it in its group must not wait for it.
+			slog.ErrorContext(ctx, "a message of the queue is no start of a run and is dropped", "message_id", record.MessageId, "error", err)
+			continue
 		}
 		if err := f.catchUp(ctx, start); err != nil {
 			return err

@@ -214,7 +214,7 @@ func TestHandle_TakesTheQueueOfCatchUps(t *testing.T) {
 			t.Errorf("%d calls, %v", len(b.calls), err)
 		}
 	}
-	for _, gone := range []string{`{"run_id":"x"}`, `{"run_id":"` + (run.Key{TriggerID: uuid.NewString(), Event: "2026-11-25T08:00:00Z"}).ID() + `"}`} {
+	for _, gone := range []string{"no JSON", `{"run_id":"x"}`, `{"run_id":"` + (run.Key{TriggerID: uuid.NewString(), Event: "2026-11-25T08:00:00Z"}).ID() + `"}`} {
 		if err := b.handle(t.Context(), message(gone)); err != nil {
 			t.Errorf("%s blocks the queue: %v", gone, err)
 		}

@@ -233,8 +233,8 @@ func reason(err error) string {
 }
 
 // announce sends a lifecycle event if a record changes the trigger's status, begins or ends its
-// pause, deletes the trigger, or is a change through the API. Because the records cause these events, none of these changes
-// is missed, and other changes send none.
+// pause, deletes the trigger, or is a change through the API. Because the records cause these
+// events, none of these changes is missed, and other changes send none.
 func (f function) announce(ctx context.Context, record events.DynamoDBEventRecord) error {
 	before, after := record.Change.OldImage, record.Change.NewImage
 	if after == nil {

@@ -5,21 +5,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/getkin/kin-openapi/openapi3"
-
-	"containertriggers/shared/api/openapi"
 )
 
 // A reader of the document may send its examples as they are, but for the IDs.
 func TestDocument_ExamplesAreAccepted(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
-	text, err := openapi.JSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	document, err := openapi3.NewLoader().LoadFromData(text)
+	document, err := document()
 	if err != nil {
 		t.Fatal(err)
 	}
