@@ -92,12 +92,13 @@ func (q queue) run(ctx, polling context.Context) {
 			q.complain(ctx, "a batch waited too long and comes back", batchCtx.Err())
 			continue
 		}
+		from := found.url // found changes while the batch is delivered
 		work.Go(func() {
 			defer func() {
 				cancel()
 				<-slots
 			}()
-			if err := q.deliver(ctx, batchCtx, &found.url, received.Messages, source.Region); err != nil {
+			if err := q.deliver(ctx, batchCtx, &from, received.Messages, source.Region); err != nil {
 				q.complain(ctx, "a batch failed and comes back", err)
 			}
 		})
