@@ -1,7 +1,7 @@
 # Every command sets up what it needs: Go downloads the modules, and the Python
 # tools of the local cloud go to .local/venv unless the machine has them already.
 .DEFAULT_GOAL := help
-.PHONY: help run sam-local e2e openapi-test deploy-localstack test unit deflake cover bench lint vulncheck build deploy undeploy clean fuzz soak tzdata
+.PHONY: help run sam-local e2e openapi-test browser-test deploy-localstack test unit deflake cover bench lint vulncheck build deploy undeploy clean fuzz soak tzdata
 SHELL := /bin/sh
 
 FUNCTIONS := $(notdir $(wildcard functions/*))
@@ -68,6 +68,11 @@ openapi-test: build ## Send the API made-up requests, and compare its answers wi
 		.local/schemathesis/bin/python -m pip install --quiet --disable-pip-version-check --requirement infra/e2e/requirements.txt; }
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && SCHEMATHESIS="$(CURDIR)/.local/schemathesis/bin/schemathesis" \
 		go test -tags schemathesis -count 1 -timeout 10m -v -run TestDocument_Schemathesis ./infra/e2e
+
+browser-test: build ## Use the console in Chromium, as Debian's package chromium has it or CHROMIUM names it
+	@CHROMIUM="$${CHROMIUM:-$$(command -v chromium || command -v google-chrome)}" && export CHROMIUM && \
+		{ test -x "$$CHROMIUM" || { echo "CHROMIUM must name the browser: apt-get install chromium"; exit 1; }; } && \
+		PYTHON="$$(infra/local/python.sh)" && export PYTHON && go test -tags browser -count 1 -timeout 10m -v -run TestConsole ./infra/e2e
 
 soak: build ## Run the long tests: 200 random walks with faults, 2,000 triggers (an hour or more)
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && \

@@ -27,6 +27,8 @@ var routes = []struct {
 	pattern string
 	methods []string
 }{
+	{"/", []string{"GET", "HEAD"}},
+	{"/console/?*/?*", []string{"GET"}},
 	{"/metadata", []string{"GET"}},
 	{"/openapi.yaml", []string{"GET"}},
 	{"/openapi.json", []string{"GET"}},

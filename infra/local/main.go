@@ -91,7 +91,7 @@ func run(ctx context.Context) error {
 		defer func() { _ = os.Remove(samEnvironment) }() // it leads nowhere once this has ended
 	}
 	go keepSamples(ctx, c, samples)
-	fmt.Fprintf(out, welcome, c.APIURL(), c.AWSEndpoint(), c.NATSURL(), demo.url, path)
+	fmt.Fprintf(out, welcome, env.console(), c.APIURL(), c.AWSEndpoint(), c.NATSURL(), demo.url, path)
 
 	select {
 	case <-ctx.Done():
@@ -105,6 +105,7 @@ func run(ctx context.Context) error {
 const welcome = `
 Container Triggers is running; Ctrl-C stops it.
 
+  console         %s
   API             %s
   AWS             %s
   NATS            %s

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -29,6 +30,21 @@ import (
 
 // environment holds variables for clients, as NAME=value.
 type environment []string
+
+// console returns a link that signs in to the console. The page takes the key from the
+// fragment, which browsers do not send, and removes it from the address bar.
+func (e environment) console() string {
+	var api, key string
+	for _, variable := range e {
+		switch name, value, _ := strings.Cut(variable, "="); name {
+		case "SCW_API_URL":
+			api = value
+		case "SCW_SECRET_KEY":
+			key = value
+		}
+	}
+	return api + "/#key=" + url.QueryEscape(key)
+}
 
 // write writes a file that a shell can source. Only the file's owner may read it, because it
 // holds a secret key.

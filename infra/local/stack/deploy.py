@@ -55,12 +55,12 @@ def translate(path, parameters):
         sys.exit("the template is invalid: " + "; ".join(cause.message for cause in invalid.causes))
 
 
-def routes(resources):
+def routes(template, parameters):
     """The routes of every HTTP API. That of any method and path has the path "$default" and no method."""
-    for resource in resources.values():
+    for resource in template["Resources"].values():
         if resource["Type"] != "AWS::ApiGatewayV2::Api":
             continue
-        for path, methods in resource["Properties"]["Body"]["paths"].items():
+        for path, methods in evaluate(template, parameters, resource["Properties"]["Body"]["paths"]).items():
             for method, operation in methods.items():
                 uri = operation["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
                 function = re.search(r"functions/\$\{(\w+)\.Arn\}", uri)[1]
@@ -261,7 +261,7 @@ def main(path, stack, parameters, show=""):
         return json.dump([resources(path, stack, each) for each in parameters], sys.stdout)
     os.environ.setdefault("AWS_DEFAULT_REGION", os.environ.get("AWS_REGION", "us-east-1"))
     template = translate(path, parameters)
-    api, (throttle, cors) = list(routes(template["Resources"])), http_api(template, parameters)
+    api, (throttle, cors) = list(routes(template, parameters)), http_api(template, parameters)
     configs = list(invoke_configs(template["Resources"]))
     timers = list(schedules(template["Resources"]))
     groups = without(template, stack)
