@@ -3,7 +3,6 @@
 package main
 
 import (
-	"log"
 	"log/slog"
 	"os"
 
@@ -17,7 +16,7 @@ func main() {
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
 	handler, err := newHandler(awsconfig.Settings[httpapi.Settings]())
 	if err != nil {
-		log.Fatal(err)
+		awsconfig.Fatal(err)
 	}
 	lambda.Start(handler)
 }

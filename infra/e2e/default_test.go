@@ -19,7 +19,7 @@ func TestDefaultRoute_AnswersInTheContractsFormWithoutAKey(t *testing.T) {
 		{http.MethodPost, "/metadata"}:                                                  http.StatusMethodNotAllowed,
 		{http.MethodGet, regional + "/triggers/"}:                                       http.StatusNotFound,
 		{http.MethodGet, regional + "/containers/" + b.containerID + "/"}:               http.StatusNotFound,
-		{http.MethodGet, "/"}:                                                           http.StatusNotFound,
+		{http.MethodGet, "/console"}:                                                    http.StatusNotFound,
 		{http.MethodGet, "/containers/v1/regions"}:                                      http.StatusNotFound,
 		{http.MethodPost, "/containers/v1beta1/regions/fr-par/tokens"}:                  http.StatusNotFound,
 		{http.MethodPost, regional + "/tokens"}:                                         http.StatusNotFound,

@@ -34,6 +34,9 @@ var routes = sync.OnceValues(func() (routers.Router, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, text := range []string{"text/html", "text/css", "text/javascript"} { // which it does not know
+		openapi3filter.RegisterBodyDecoder(text, openapi3filter.PlainBodyDecoder)
+	}
 	return gorillamux.NewRouter(loaded)
 })
 

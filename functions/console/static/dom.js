@@ -169,15 +169,16 @@ export function showFaults(form, rest, error) {
   for (const fault of form.querySelectorAll(".fault")) fault.textContent = "";
   for (const input of form.elements) input.removeAttribute("aria-invalid");
   const left = [];
-  for (const { argument_name: name, help_message: help } of error.details ?? []) {
-    const input = [...form.elements].find((element) => element.name && (element.name === name || name?.startsWith(element.name + ".") || name?.startsWith(element.name + "[")));
+  const faults = (error.details ?? []).filter((detail) => detail.argument_name);
+  for (const { argument_name: name, help_message: help } of faults) {
+    const input = [...form.elements].find((element) => element.name && (element.name === name || name.startsWith(element.name + ".") || name.startsWith(element.name + "[")));
     if (!input) {
-      left.push(help ?? name);
+      left.push(`${name}: ${help}`);
       continue;
     }
     input.setAttribute("aria-invalid", "true");
     document.getElementById(`${input.id}-fault`).textContent = help;
   }
-  rest.textContent = left.length ? left.join("; ") : error.details?.length ? "Some fields are not right." : error.message;
+  rest.textContent = left.length ? left.join("; ") : faults.length ? "Some fields are not right." : error.message;
   form.querySelector("[aria-invalid]")?.focus();
 }

@@ -190,21 +190,47 @@ func TestTemplate_ProtectsEveryTableAndDispatcher(t *testing.T) {
 	}
 }
 
-func TestTemplate_LetsNamedOriginsCallTheAPI(t *testing.T) {
-	t.Parallel()
-	if cors := mototest.Stack(t).CORS; cors != nil {
-		t.Errorf("by default CORS is on: %+v", cors)
-	}
+// deploy deploys the template with parameters on an emulator of its own.
+func deploy(t *testing.T, parameters map[string]string) stack.Stack {
+	t.Helper()
 	server, err := moto.Start(t.Context(), moto.Python())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	deployed, err := stack.Deploy(t.Context(), moto.Python(), server.Endpoint(), "../../../template.yaml", "cors",
-		map[string]string{"AllowedOrigins": "https://a.example,http://localhost:8080"})
+	deployed, err := stack.Deploy(t.Context(), moto.Python(), server.Endpoint(), "../../../template.yaml", "own", parameters)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return deployed
+}
+
+func TestTemplate_ServesTheConsoleUnlessItIsTurnedOff(t *testing.T) {
+	t.Parallel()
+	ofConsole := func(deployed stack.Stack) (paths []string) {
+		for _, route := range deployed.Routes {
+			if route.Function == "ConsoleFunction" {
+				paths = append(paths, route.Method+" "+route.Path)
+			}
+		}
+		slices.Sort(paths)
+		return paths
+	}
+	if got := ofConsole(mototest.Stack(t)); !slices.Equal(got, []string{"GET /", "GET /console/{version}/{file}", "HEAD /"}) {
+		t.Errorf("by default: got %q", got)
+	}
+	deployed := deploy(t, map[string]string{"Console": "false"})
+	if got := ofConsole(deployed); got != nil || len(deployed.Routes) < 20 {
+		t.Errorf("turned off: got %q of %d routes", got, len(deployed.Routes))
+	}
+}
+
+func TestTemplate_LetsNamedOriginsCallTheAPI(t *testing.T) {
+	t.Parallel()
+	if cors := mototest.Stack(t).CORS; cors != nil {
+		t.Errorf("by default CORS is on: %+v", cors)
+	}
+	deployed := deploy(t, map[string]string{"AllowedOrigins": "https://a.example,http://localhost:8080"})
 	want := &stack.CORS{
 		AllowOrigins: []string{"https://a.example", "http://localhost:8080"}, AllowMethods: []string{"GET", "POST", "PATCH", "DELETE"},
 		AllowHeaders: []string{"X-Auth-Token", "Content-Type"}, ExposeHeaders: []string{"X-Request-Id", "Retry-After"}, MaxAge: 600,
