@@ -309,7 +309,8 @@ def main(path, stack, parameters, show=""):
                 "folder": resource.get("Metadata", {}).get("Function", ""),
                 "policies": list(policies(physical[logical])),
             }
-            for logical, resource in template["Resources"].items() if resource["Type"] == "AWS::Lambda::Function"
+            for logical, resource in template["Resources"].items()
+            if resource["Type"] == "AWS::Lambda::Function" and logical in physical  # its condition may be false
         },
     }, sys.stdout)
 
