@@ -10,18 +10,24 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/google/uuid"
 
 	"containertriggers/shared/domain/auth"
 )
@@ -168,7 +174,7 @@ func (tb *tab) click(text string) {
 // fill types a value into the input with a label, in place of what it has.
 func (tb *tab) fill(label, value string) {
 	tb.t.Helper()
-	find := `([...document.querySelectorAll("label")].filter((l) => l.offsetParent && l.textContent.trim() === ` + js(label) + `).at(-1)?.htmlFor ?? "")`
+	find := `([...document.querySelectorAll("label")].filter((l) => l.offsetParent && l.textContent.trim() === ` + js(label) + `).at(-1)?.control?.id ?? "")`
 	tb.until("a field "+label, `!document.querySelector("main[aria-busy]") && `+find)
 	id := tb.read(find)
 	if element := `document.getElementById(` + js(id) + `)`; tb.read(element+`.tagName`) == "SELECT" {
@@ -194,6 +200,18 @@ func (tb *tab) resize(width, height int64, scheme string) {
 		tb.t.Fatal(err)
 	}
 	if _, err := chromedp.Call(tb.ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1}); err != nil {
+		tb.t.Fatal(err)
+	}
+}
+
+// point moves the pointer.
+func (tb *tab) point(x, y string) {
+	tb.t.Helper()
+	at := input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved}
+	if _, err := fmt.Sscan(x+" "+y, &at.X, &at.Y); err != nil {
+		tb.t.Fatal(err)
+	}
+	if _, err := chromedp.Call(tb.ctx, input.DispatchMouseEvent, at); err != nil {
 		tb.t.Fatal(err)
 	}
 }
@@ -295,6 +313,16 @@ func TestConsole_CreatesRunsPausesReplaysAndDeletes(t *testing.T) {
 	if got := tb.read("document.body.innerText"); strings.Contains(got, b.secretKey) {
 		t.Error("the page shows the key")
 	}
+	command := exec.CommandContext(t.Context(), "sh", "-c", tb.read(`document.querySelector("dialog pre").textContent`))
+	command.Env = append(os.Environ(), "SCW_SECRET_KEY="+b.secretKey)
+	var copied struct {
+		ID         string
+		CronConfig struct{ Schedule string } `json:"cron_config"`
+	}
+	if output, err := command.Output(); err != nil || json.Unmarshal(output, &copied) != nil || copied.CronConfig.Schedule != "30 9 * * *" {
+		t.Errorf("the copy for curl: got %s, %v", output, err)
+	}
+	b.delete(copied.ID)
 	tb.click("Close")
 	tb.until("closed", `!document.querySelector("dialog")`)
 	tb.click("Delete")
@@ -379,6 +407,90 @@ func TestConsole_ShowsAKeyOnlyWhatItMayRead(t *testing.T) {
 	tb.click("Run now")
 	tb.click("Run now")
 	tb.see("insufficient permissions")
+}
+
+func TestConsole_CreatesATriggerOfEachSource(t *testing.T) {
+	b := setup(t)
+	tb := openTab(b)
+	tb.open("key=" + b.secretKey)
+	tb.see("There is no trigger yet.")
+	tb.open("/triggers/new")
+	tb.fill("Name", "sensors ${it's}")
+	tb.fill("Source", "subject")
+	tb.fill("Servers", b.NATSURL())
+	tb.fill("Subject", "sensors.>")
+	tb.fill("Keep runs", "all")
+	tb.click("Create")
+	tb.until("ready", `document.querySelector(".badge")?.textContent === "ready"`)
+	tb.see("sensors.>")
+	tb.click("Copy as …")
+	for _, part := range []string{`name='sensors ${it'\''s}'`, `nats-config.server-urls.0='` + b.NATSURL() + `'`, `name = "sensors $${it's}"`, `server_urls = ["` + b.NATSURL() + `"]`} {
+		tb.see(part)
+	}
+	queue, err := sqs.NewFromConfig(b.AWSConfig()).CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: aws.String(uuid.NewString())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tb.open("/triggers/new")
+	tb.fill("Name", "orders")
+	tb.fill("Source", "queue")
+	tb.fill("Queue URL", *queue.QueueUrl)
+	tb.fill("Endpoint", "no URL")
+	tb.fill("Access key ID", "local")
+	tb.fill("Secret access key", "local")
+	tb.click("Create")
+	tb.until("the fault at its field", `document.querySelector("[name='sqs_config.endpoint']").getAttribute("aria-invalid") === "true"`)
+	tb.fill("Endpoint", b.AWSEndpoint())
+	tb.click("Create")
+	tb.until("ready", `document.querySelector(".badge")?.textContent === "ready"`)
+	tb.see(*queue.QueueUrl)
+	tb.click("Copy as …")
+	tb.see(`secret_key = "…"`)
+}
+
+func TestConsole_StaysUsableWhileThingsChange(t *testing.T) {
+	b := setup(t)
+	b.createCron("first", "@yearly", "UTC")
+	tb := openTab(b)
+	tb.open("key=" + b.secretKey)
+	tb.see("first")
+	rows := `[...document.querySelectorAll("tbody th a")].map((a) => a.textContent).join()`
+	refreshed := func() {
+		t.Helper()
+		tb.read(`performance.clearResourceTimings()`)
+		tb.until("two refreshes", `performance.getEntriesByType("resource").filter((e) => e.name.includes("/triggers?")).length > 2`)
+	}
+	// The pointer is on the table: nothing moves under it.
+	x, y := tb.read(`Math.round(document.querySelector("tbody th").getBoundingClientRect().x + 5)`), tb.read(`Math.round(document.querySelector("tbody th").getBoundingClientRect().y + 5)`)
+	tb.point(x, y)
+	b.createCron("second", "@yearly", "UTC")
+	refreshed()
+	if got := tb.read(rows); got != "first" {
+		t.Errorf("under the pointer, the table shows %s", got)
+	}
+	tb.point("1", "1")
+	tb.until("the new row", rows+` === "second,first"`)
+	tb.fill("Search", "sec")
+	tb.until("what matches", rows+` === "second"`)
+
+	block := func(patterns ...*network.BlockPattern) {
+		t.Helper()
+		if _, err := chromedp.Call(tb.ctx, network.SetBlockedURLs, network.SetBlockedURLsParams{URLPatterns: patterns}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := chromedp.Call(tb.ctx, network.Enable, network.EnableParams{}); err != nil {
+		t.Fatal(err)
+	}
+	block(&network.BlockPattern{URLPattern: "*://*:*/containers/*", Block: true})
+	tb.see("The API does not answer.")
+	if got := tb.read(rows); got != "second" {
+		t.Errorf("while the API is away, the table shows %s", got)
+	}
+	block()
+	tb.until("the API is back", `document.getElementById("away").hidden`)
+	tb.read(`sessionStorage.setItem("secret-key", "revoked")`)
+	tb.see("The key is unknown or has expired.")
 }
 
 // A screenshot of each is in .build: look at them.

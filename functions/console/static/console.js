@@ -32,7 +32,13 @@ function put(title, node) {
   main.replaceChildren(h("h1", {}, title), node);
 }
 
+// closeDialogs closes the windows that are about what is no longer shown.
+function closeDialogs() {
+  for (const open of document.querySelectorAll("dialog")) open.close();
+}
+
 function signIn(message = "") {
+  closeDialogs();
   asked++;
   shown = {};
   main.removeAttribute("aria-busy");
@@ -53,6 +59,7 @@ function signIn(message = "") {
 }
 
 async function show() {
+  closeDialogs();
   // The link that the local cloud prints has the key, which must not stay in the address bar.
   const given = location.hash.match(/^#key=(.+)$/);
   if (given) {

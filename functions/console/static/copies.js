@@ -32,14 +32,15 @@ function flat(value, prefix) {
   return Object.entries(value).flatMap(([name, one]) => flat(one, `${prefix ? `${prefix}.` : ""}${prefix === "cron-config.headers" ? name : name.replaceAll("_", "-")}`));
 }
 
-// Terraform's blocks have names of their own.
+// Terraform's blocks and some of their fields have names of their own.
 const blocks = { destination_config: "destination_config", cron_config: "cron", sqs_config: "sqs", nats_config: "nats" };
+const renamed = { access_key_id: "access_key", secret_access_key: "secret_key" };
 
 export function copies(trigger) {
   const request = wanted(trigger);
   const lines = Object.entries(request).flatMap(([name, value]) => {
     if (!blocks[name]) return [`  ${name} = ${hcl(value, "  ")}`];
-    return [`  ${blocks[name]} {`, ...Object.entries(value).map(([field, one]) => `    ${field} = ${hcl(one, "    ")}`), "  }"];
+    return [`  ${blocks[name]} {`, ...Object.entries(value).filter(([field]) => field !== "region").map(([field, one]) => `    ${renamed[field] ?? field} = ${hcl(one, "    ")}`), "  }"];
   });
   return {
     curl: `curl -H "X-Auth-Token: $SCW_SECRET_KEY" -H 'Content-Type: application/json' \\\n  ${shell(url("/triggers"))} \\\n  -d ${shell(JSON.stringify(request))}`,

@@ -12,25 +12,28 @@ export async function trigger(id) {
   const path = `/triggers/${encodeURIComponent(id)}`;
   const state = h("div"), settings = h("div"), next = h("div"), chart = h("div");
   const runs = runTable("Runs", { trigger_id: id }, null, (all) => chart.replaceChildren(all.length ? bars(all) : ""));
-  let current, shown = "", container = "";
+  let current, shownState = "", shown = "", container = "";
 
+  // refresh leaves alone what has not changed, so that a button keeps the focus.
   async function refresh() {
-    const read = await get(path);
+    const { last_run, ...read } = await get(path);
     current = read;
-    const text = JSON.stringify([read, Math.floor(Date.now() / 60000)]);
+    const state = JSON.stringify([read.name, read.status, read.paused_at, read.error_message, read.delivery_config]), text = JSON.stringify(read);
+    if (state !== shownState) showState();
     if (text !== shown) {
       const [planned, called] = await Promise.all([
         read.cron_config ? get(`${path}/next-runs`, { count: 10 }) : null,
         container || get(`/containers/${read.container_id}`).then((found) => found.name, () => read.container_id),
       ]);
       container = called;
-      shown = text;
-      show(planned);
+      showSettings(planned);
     }
+    shownState = state;
+    shown = text;
     await runs.refresh();
   }
 
-  function show(planned) {
+  function showState() {
     const paused = Boolean(current.paused_at);
     runs.empty.replaceChildren("There is no run yet. ",
       current.delivery_config.history === "none" ? "The trigger keeps none." : current.delivery_config.history === "failures" ? "The trigger keeps only runs that failed." : "It runs at its next time, or when you run it now.");
@@ -40,6 +43,9 @@ export async function trigger(id) {
         paused ? button("Resume", resume) : button("Pause", () => pause(current.name, async (reason) => { await post(`${path}/pause`, { reason }); await refresh(); say("Paused."); })),
         h("a", { href: `#/triggers/${id}/edit` }, "Edit"), button("Copy as …", () => copy(current)), button("Delete", erase, { class: "danger" })),
       current.error_message ? h("p", { class: current.status === "error" ? "error" : "note" }, current.error_message) : "");
+  }
+
+  function showSettings(planned) {
     const destination = current.destination_config, { cron_config: cron, sqs_config: sqs, nats_config: nats } = current;
     settings.replaceChildren(facts([
       ["Description", current.description], ["Source", [sources[current.source_type], " ", what(current)]],
@@ -51,7 +57,7 @@ export async function trigger(id) {
       ["Created", inZone(current.created_at, viewersZone)], ["Changed", inZone(current.updated_at, viewersZone)],
     ]));
     next.replaceChildren(...(!cron ? [] : [h("h2", {}, "Next runs"),
-      planned.next_runs.length === 0 ? h("p", { class: "empty" }, paused ? "There is none while the trigger is paused." : "There is none.") : nextRuns(planned)]));
+      planned.next_runs.length === 0 ? h("p", { class: "empty" }, current.paused_at ? "There is none while the trigger is paused." : "There is none.") : nextRuns(planned)]));
   }
 
   const runNow = () => dialog(`Run ${current.name} now`, [
@@ -66,7 +72,7 @@ export async function trigger(id) {
       ...(headers.value.trim() && { headers: readHeaders(headers.value) }),
     });
     refresh().catch((error) => say(error.message));
-    return h("div", { role: "status" }, h("p", {}, badge(run.state), " ", h("a", { href: `#/runs/${encodeURIComponent(run.id)}`, onclick: (event) => event.target.closest("dialog").close() }, "Show the run")),
+    return h("div", { role: "status" }, h("p", {}, badge(run.state), " ", h("a", { href: `#/runs/${encodeURIComponent(run.id)}` }, "Show the run")),
       run.state === "running" ? h("p", {}, "The container has not answered yet.") : h("ol", { class: "timeline" }, run.attempt_details.map(attempt)));
   });
 

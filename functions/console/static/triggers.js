@@ -136,7 +136,7 @@ export async function triggers() {
   await refresh();
   const filter = () => { body.replaceChildren(); look().catch((error) => say(error.message)); };
   const controls = h("div", { class: "controls" },
-    h("label", {}, "Search ", h("input", { type: "search", value: kept.search, oninput: (event) => { kept.search = event.target.value; kept.page = 0; filter(); } })),
+    h("label", {}, "Search ", h("input", { id: "search", type: "search", value: kept.search, oninput: (event) => { kept.search = event.target.value; kept.page = 0; filter(); } })),
     choice("Source", "source", [["", "all"], ...Object.entries(sources)], filter),
     choice("State", "state", [["", "all"], ["ready", "ready"], ["paused", "paused"], ["error", "error"], ["creating", "creating"], ["updating", "updating"], ["deleting", "deleting"]], filter),
     choice("Container", "container", [["", "all"], ...[...containers.values()].map(({ id, name }) => [id, name])], filter),
