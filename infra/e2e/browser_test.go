@@ -297,8 +297,9 @@ func TestConsole_CreatesRunsPausesReplaysAndDeletes(t *testing.T) {
 	tb.see("Replayed 1 of 1.")
 	tb.until("one failed run", `document.querySelectorAll("tbody tr").length === 1`)
 	b.nextCall()
-	tb.check("Select the run of")
+	tb.check("Select all")
 	tb.click("Delete")
+	tb.see("Delete 1 run")
 	tb.click("Delete")
 	tb.see("No run has failed.")
 
@@ -383,7 +384,7 @@ func TestConsole_ShowsAKeyOnlyWhatItMayRead(t *testing.T) {
 	tb := openTab(stranger)
 	tb.open("")
 	tb.see("Secret key")
-	tb.fill("Secret key", "no key")
+	tb.fill("Secret key", "no-key")
 	tb.click("Sign in")
 	tb.see("The key is unknown or has expired.")
 	expired := stranger.newKey(auth.Principal{OrganizationID: stranger.organization, DefaultProjectID: stranger.organization, PermissionSet: auth.FullAccess}, time.Now().Add(-time.Minute))
@@ -482,12 +483,22 @@ func TestConsole_StaysUsableWhileThingsChange(t *testing.T) {
 	if _, err := chromedp.Call(tb.ctx, network.Enable, network.EnableParams{}); err != nil {
 		t.Fatal(err)
 	}
+	tb.check("Select all")
+	tb.click("Pause")
+	tb.see("Pause 1 trigger")
+	tb.click("Pause")
+	tb.see("Paused 1 of 1.")
+	tb.until("the paused trigger", `document.querySelector("tbody .badge").textContent === "paused"`)
+
 	block(&network.BlockPattern{URLPattern: "*://*:*/containers/*", Block: true})
 	tb.see("The API does not answer.")
 	if got := tb.read(rows); got != "second" {
 		t.Errorf("while the API is away, the table shows %s", got)
 	}
+	tb.click("Containers")
+	tb.see("The page tries again.")
 	block()
+	tb.see("Endpoint")
 	tb.until("the API is back", `document.getElementById("away").hidden`)
 	tb.read(`sessionStorage.setItem("secret-key", "revoked")`)
 	tb.see("The key is unknown or has expired.")

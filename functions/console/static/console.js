@@ -22,7 +22,7 @@ const views = [
 ];
 
 const refreshEvery = 5000; // milliseconds
-const main = document.getElementById("main"), top_ = document.getElementById("top"), away = document.getElementById("away");
+const main = document.getElementById("main"), bar = document.getElementById("top"), away = document.getElementById("away");
 
 let shown = {}; // the view that is shown
 let asked = 0; // counts the views that were asked for, so that a late answer shows nothing
@@ -42,9 +42,9 @@ function signIn(message = "") {
   asked++;
   shown = {};
   main.removeAttribute("aria-busy");
-  top_.hidden = true;
+  bar.hidden = true;
   away.hidden = true;
-  const key = h("input", { type: "password", autocomplete: "off", required: true, spellcheck: "false" });
+  const key = h("input", { type: "password", autocomplete: "off", required: true, pattern: "\\s*[!-~]+\\s*", title: "A key has ASCII characters alone.", spellcheck: "false" });
   put("Sign in", h("form", {
     class: "narrow",
     onsubmit(event) {
@@ -72,8 +72,8 @@ async function show() {
   const mine = ++asked;
   shown = {};
   say("");
-  top_.hidden = false;
-  for (const link of top_.querySelectorAll("nav a")) {
+  bar.hidden = false;
+  for (const link of bar.querySelectorAll("nav a")) {
     if (path.startsWith(link.hash.slice(1))) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
@@ -90,6 +90,7 @@ async function show() {
     scrollTo(0, 0);
   } catch (error) {
     if (mine !== asked || error.status === 401) return;
+    if (error instanceof Away) shown = { refresh: show };
     put(error.status === 404 ? "Not found" : "Not shown", h("div", {},
       h("p", { class: "error", role: "alert" }, error.status === 404 ? "It does not exist, or the key may not read it." : error.message),
       h("button", { onclick: show }, "Try again")));

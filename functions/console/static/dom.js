@@ -69,8 +69,7 @@ export function syncRows(body, items, cells) {
   wanted.forEach((row, i) => { if (body.children[i] !== row) body.insertBefore(row, body.children[i] ?? null); });
 }
 
-// table makes a table with a caption for screen readers. An empty header is one of checkboxes
-// or buttons.
+// table makes a table with a caption for screen readers. A column of buttons has no header.
 export function table(caption, headers) {
   const body = h("tbody");
   return {
@@ -92,17 +91,36 @@ export class Selection {
       onchange: (event) => { event.target.checked ? this.chosen.add(id) : this.chosen.delete(id); this.changed(this.chosen.size); },
     });
   }
+  // all makes the box that chooses every row that is shown.
+  all() {
+    return h("input", {
+      type: "checkbox", "aria-label": "Select all",
+      onchange: ({ target }) => {
+        for (const box of target.closest("table").tBodies[0].querySelectorAll("input[type=checkbox]")) {
+          box.checked = target.checked;
+          const { key } = box.closest("tr").dataset;
+          target.checked ? this.chosen.add(key) : this.chosen.delete(key);
+        }
+        this.changed(this.chosen.size);
+      },
+    });
+  }
   // keep forgets what is not there any more.
   keep(ids) {
     for (const id of this.chosen) if (!ids.includes(id)) this.chosen.delete(id);
     this.changed(this.chosen.size);
   }
-  // clear unchecks the boxes within an element.
+  // clear unchecks the boxes of a table, given its body.
   clear(body) {
     this.chosen.clear();
-    for (const box of body.querySelectorAll("input[type=checkbox]")) box.checked = false;
+    for (const box of body.parentElement.querySelectorAll("input[type=checkbox]")) box.checked = false;
     this.changed(0);
   }
+}
+
+// count says how many there are of something.
+export function count(n, what) {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
 }
 
 // each runs an action for many IDs, a few at a time, and returns the errors.

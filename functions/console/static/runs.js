@@ -1,10 +1,10 @@
 // Runs: the table of them, one with its attempts, and the failed ones of all triggers.
 
 import { get, post, remove } from "./api.js";
-import { Selection, button, dialog, h, many, say, svg, syncRows, table } from "./dom.js";
+import { Selection, button, count, dialog, h, many, say, svg, syncRows, table } from "./dom.js";
 import { inZone, viewersZone, when } from "./time.js";
 import { badge, runLink } from "./triggers.js";
-import { origins, reasons } from "./words.js";
+import { origins, reasons, states } from "./words.js";
 
 export function seconds(duration) {
   return duration ? parseFloat(duration) : 0;
@@ -19,7 +19,7 @@ export function why(run) {
 export function runTable(caption, query, selection, changed = () => {}) {
   const names = new Map(); // of triggers, if the table has runs of many
   const many = !query.trigger_id;
-  const { body, node } = table(caption, [...(selection ? [""] : []), "Run", ...(many ? ["Trigger"] : []), "Event", "Took", "Attempts", "Answer"]);
+  const { body, node } = table(caption, [...(selection ? [selection.all()] : []), "Run", ...(many ? ["Trigger"] : []), "Event", "Took", "Attempts", "Answer"]);
   const older = button("Show older runs", more), empty = h("p", { class: "empty" });
   let newest = [], rest = [], token = null;
 
@@ -117,7 +117,7 @@ export async function run(id) {
   const path = `/trigger-runs/${encodeURIComponent(id)}`;
   const node = h("div");
   let shown = "";
-  const replay = button("Replay", async () => { say("Replaying …"); const run = await post(`${path}/replay`); say(`The replay ${run.state}.`); await refresh(); }, { class: "primary" });
+  const replay = button("Replay", async () => { say("Replaying …"); const run = await post(`${path}/replay`); say(`Replayed: ${states[run.state]}.`); await refresh(); }, { class: "primary" });
   const erase = button("Delete", () => dialog("Delete this run", h("p", {}, "What the run keeps of its request and answers is gone for good."), "Delete", async () => {
     const gone = await remove(path);
     location.hash = `#/triggers/${gone.trigger_id}`;
@@ -159,7 +159,7 @@ export async function failed() {
   const each = (id) => `/trigger-runs/${encodeURIComponent(id)}`;
   actions.push(
     button("Replay", () => act("Replayed", (id) => post(`${each(id)}/replay`)), { disabled: true }),
-    button("Delete", () => dialog(`Delete ${selection.chosen.size} runs`, h("p", {}, "What the runs keep of their requests and answers is gone for good."), "Delete",
+    button("Delete", () => dialog(`Delete ${count(selection.chosen.size, "run")}`, h("p", {}, "What the runs keep of their requests and answers is gone for good."), "Delete",
       () => act("Deleted", (id) => remove(each(id))), true), { disabled: true, class: "danger" }));
   await runs.refresh();
   return { title: "Failed runs", refresh: runs.refresh, node: h("div", {}, h("p", { class: "buttons" }, actions), runs.node) };

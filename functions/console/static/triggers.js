@@ -1,7 +1,7 @@
 // The list of triggers.
 
 import { all, get, meaning, post } from "./api.js";
-import { Selection, button, dialog, each, field, h, many, say, syncRows, table } from "./dom.js";
+import { Selection, button, count, dialog, each, field, h, many, say, syncRows, table } from "./dom.js";
 import { when } from "./time.js";
 import { sources, states, statuses } from "./words.js";
 
@@ -56,7 +56,7 @@ export async function triggers() {
   const details = new Map(); // what only the answers for single triggers have
   const actions = [];
   const selection = new Selection((count) => actions.forEach((action) => { action.disabled = count === 0; }));
-  const { body, node } = table("Triggers", ["", "State", "Name", "Source", "Next run", "Last run"]);
+  const { body, node } = table("Triggers", [selection.all(), "State", "Name", "Source", "Next run", "Last run"]);
   const empty = h("p", { class: "empty" }), pages = h("p", { class: "buttons" });
 
   const cells = ({ trigger, last, words }) => [
@@ -107,10 +107,16 @@ export async function triggers() {
     render();
   }
 
+  // filter shows other rows. What is not shown is not chosen.
+  function filter() {
+    selection.clear(body);
+    body.replaceChildren();
+    return look().catch((error) => say(error.message));
+  }
+
   async function turn(pages) {
     kept.page += pages;
-    body.replaceChildren();
-    await look();
+    await filter();
   }
 
   async function refresh() {
@@ -130,11 +136,10 @@ export async function triggers() {
   };
   actions.push(
     button("Run now", () => act("Ran", (id) => post(`/triggers/${id}/run`, {})), { disabled: true }),
-    button("Pause", () => pause(`${selection.chosen.size} triggers`, (reason) => act("Paused", (id) => post(`/triggers/${id}/pause`, { reason }))), { disabled: true }),
+    button("Pause", () => pause(count(selection.chosen.size, "trigger"), (reason) => act("Paused", (id) => post(`/triggers/${id}/pause`, { reason }))), { disabled: true }),
     button("Resume", () => act("Resumed", (id) => post(`/triggers/${id}/resume`)), { disabled: true }));
 
   await refresh();
-  const filter = () => { body.replaceChildren(); look().catch((error) => say(error.message)); };
   const controls = h("div", { class: "controls" },
     h("label", {}, "Search ", h("input", { id: "search", type: "search", value: kept.search, oninput: (event) => { kept.search = event.target.value; kept.page = 0; filter(); } })),
     choice("Source", "source", [["", "all"], ...Object.entries(sources)], filter),
