@@ -69,15 +69,16 @@ func TestShard_RefusesTriggersWithLongCalls(t *testing.T) {
 	b.ready(id)
 }
 
-// A run of 24 s stands for one of 15 minutes, and the call for one of 4 minutes.
+// A run of a minute stands for one of 15 minutes, and the call for one of 4 minutes.
 func TestHandOver_LetsALongCallEndOnce(t *testing.T) {
 	t.Parallel()
-	// The run asks for its successor 30 seconds before its end, and drains 10 seconds later if
-	// none comes. The call must begin between the two, even on a busy machine.
+	// The run asks for its successor 40 seconds before its end, and drains 7 seconds later if
+	// none comes. The call must begin between the two, and end with the run at the latest, even
+	// on a busy machine.
 	const length, takes = time.Minute, 16 * time.Second
 	b := setup(t, nil)
 	b.Timing.HandOver = 10 * time.Second
-	b.to.ID, b.to.Timeout = uuid.NewString(), 20*time.Second
+	b.to.ID, b.to.Timeout = uuid.NewString(), 30*time.Second
 	if err := b.Containers.Create(t.Context(), b.to); err != nil {
 		t.Fatal(err)
 	}

@@ -349,7 +349,7 @@ func (c *Cloud) pollers(cfg aws.Config, queues *sqs.Client) []func(context.Conte
 	}
 	mappings := mapping.Poller{
 		Lambda: awslambda.NewFromConfig(cfg), Streams: dynamodbstreams.NewFromConfig(cfg),
-		Queues: queues, Invoke: c.host.Invoke, Report: c.guard.SetProcessingResult, DeadLetter: deadLetter, Serves: c.host.Has,
+		Queues: queues, Invoke: c.host.Invoke, Polls: c.guard.Polls, Report: c.guard.SetProcessingResult, DeadLetter: deadLetter, Serves: c.host.Has,
 	}
 	return []func(context.Context){schedules.Run, mappings.Run}
 }

@@ -65,10 +65,14 @@ func TestMapping_EachChangeLastsAndLambdaRefusesOthersMeanwhile(t *testing.T) {
 				t.Errorf("%s while it is %s: %v", change, state, err)
 			}
 		}
+		polls := map[string]bool{"Enabled": true, "Updating": true, "Disabling": true, "Deleting": true}
+		if got := g.Polls(*uuid); got != polls[state] {
+			t.Errorf("while it is %s, it is polled: %v", state, got)
+		}
 		// The change now ends at once.
 		g.EndChanges()
-		if got := listed(uuid); got != then {
-			t.Errorf("after %s it is %q, want %q", state, got, then)
+		if got := listed(uuid); got != then || g.Polls(*uuid) != polls[then] {
+			t.Errorf("after %s it is %q and polled: %v, want %q", state, got, g.Polls(*uuid), then)
 		}
 	}
 

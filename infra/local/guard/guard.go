@@ -75,6 +75,9 @@ func (g *Guard) EndChanges() { g.held.endChanges() }
 // SetProcessingResult sets the LastProcessingResult of an event source mapping by its UUID.
 func (g *Guard) SetProcessingResult(uuid, result string) { g.held.setResult(uuid, result) }
 
+// Polls reports whether Lambda polls the source of an event source mapping, by its UUID.
+func (g *Guard) Polls(uuid string) bool { return g.held.polls(uuid) }
+
 // SetInvoke sets the function that queues asynchronous invocations. It gets a function's
 // name or ARN.
 func (g *Guard) SetInvoke(invoke func(function string, payload []byte) error) {

@@ -28,6 +28,8 @@ type held struct {
 	// disabled mapping. A new guard shows them again, and callers delete them as orphans.
 	keepDeleted bool
 	hidden      map[string]bool
+	// deleted are the mappings that callers have deleted, by UUID.
+	deleted map[string]bool
 	// changes are the changes of mappings that are under way, by UUID. Each lasts as long
 	// as lasting says.
 	changes map[string]change
@@ -45,7 +47,7 @@ type change struct {
 }
 
 func newHeld() *held {
-	return &held{disabled: map[string]bool{}, hidden: map[string]bool{}, changes: map[string]change{}, results: map[string]string{}}
+	return &held{disabled: map[string]bool{}, deleted: map[string]bool{}, hidden: map[string]bool{}, changes: map[string]change{}, results: map[string]string{}}
 }
 
 func (h *held) setLasting(lasting time.Duration) {
@@ -81,6 +83,17 @@ func (h *held) begin(uuid, state string, deleted map[string]any) {
 	if h.lasting > 0 {
 		h.changes[uuid] = change{state: state, end: time.Now().Add(h.lasting), deleted: deleted}
 	}
+}
+
+// polls reports whether Lambda polls the source of a mapping: not before Enabled, and until a
+// change that ends it is complete.
+func (h *held) polls(uuid string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if current, ok := h.underWay(uuid); ok {
+		return current.state != "Creating" && current.state != "Enabling"
+	}
+	return !h.disabled[uuid] && !h.deleted[uuid]
 }
 
 // deleting returns a mapping that is being deleted.
@@ -242,6 +255,7 @@ func (h *held) note(r *http.Request, mapping map[string]any) {
 		if r.Method != http.MethodDelete {
 			h.hidden[uuid] = true
 		}
+		h.deleted[uuid] = true
 		delete(h.disabled, uuid)
 		delete(h.results, uuid)
 		mapping["State"] = "Deleting"
@@ -249,6 +263,7 @@ func (h *held) note(r *http.Request, mapping map[string]any) {
 		return
 	case isNew:
 		delete(h.hidden, uuid)
+		delete(h.deleted, uuid)
 		h.begin(uuid, "Creating", nil)
 	case r.Method == http.MethodPut && asked && enabled == h.disabled[uuid]:
 		h.begin(uuid, map[bool]string{true: "Enabling", false: "Disabling"}[enabled], nil)

@@ -33,6 +33,10 @@ type Poller struct {
 	// Serves reports whether the poller serves the mappings of a function, named by its ARN.
 	// If it is nil, the poller serves all of them.
 	Serves func(function string) bool
+	// Polls reports whether Lambda still polls the source of a mapping. It is asked for each
+	// batch of a queue, because the list of mappings is up to lookEvery old. If it is nil, the
+	// list alone counts.
+	Polls func(uuid string) bool
 	// Report takes the LastProcessingResult of a queue's mapping; it may be nil.
 	Report func(uuid, result string)
 	// DeadLetter puts a record that failed for good into a queue, named by its ARN.
@@ -57,7 +61,7 @@ func (p Poller) Run(ctx context.Context) {
 			running[id] = cancel
 			work.Go(func() {
 				if strings.Contains(aws.ToString(mapping.EventSourceArn), ":sqs:") {
-					queue{client: p.Queues, mapping: mapping, invoke: p.Invoke, reported: p.Report}.run(ctx, pollCtx)
+					queue{client: p.Queues, mapping: mapping, invoke: p.Invoke, reported: p.Report, polls: p.Polls}.run(ctx, pollCtx)
 				} else {
 					stream{client: p.Streams, mapping: mapping, invoke: p.Invoke, deadLetter: p.DeadLetter}.run(pollCtx)
 				}

@@ -39,6 +39,8 @@ type queue struct {
 	invoke  invokeFunc
 	// reported takes the mapping's LastProcessingResult; it may be nil.
 	reported func(uuid, result string)
+	// polls reports whether the mapping still counts; it may be nil.
+	polls func(uuid string) bool
 }
 
 // run receives until polling ends, and delivers the received messages until ctx ends. As on
@@ -82,6 +84,11 @@ func (q queue) run(ctx, polling context.Context) {
 			q.report("No records processed")
 			continue
 		}
+		if q.polls != nil && !q.polls(aws.ToString(q.mapping.UUID)) {
+			q.giveBack(ctx, found.url, received.Messages)
+			pause(polling, firstRetryPause)
+			continue
+		}
 		q.report("OK")
 		// After that time the messages belong to the next receiver.
 		batchCtx, cancel := context.WithTimeout(ctx, found.visibility)
@@ -102,6 +109,17 @@ func (q queue) run(ctx, polling context.Context) {
 				q.complain(ctx, "a batch failed and comes back", err)
 			}
 		})
+	}
+}
+
+// giveBack shows messages again that were received for a mapping that is no longer polled.
+func (q queue) giveBack(ctx context.Context, url string, messages []types.Message) {
+	entries := make([]types.ChangeMessageVisibilityBatchRequestEntry, len(messages))
+	for i, message := range messages {
+		entries[i] = types.ChangeMessageVisibilityBatchRequestEntry{Id: message.MessageId, ReceiptHandle: message.ReceiptHandle}
+	}
+	if _, err := q.client.ChangeMessageVisibilityBatch(ctx, &sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &url, Entries: entries}); err != nil {
+		q.complain(ctx, "messages stay hidden for their visibility timeout", err)
 	}
 }
 

@@ -32,6 +32,10 @@ var consumers sync.Map
 // results are the processing results that mappings report, by their UUID.
 var results sync.Map
 
+// stops are the mappings that are no longer polled, by their UUID, with a channel that tells
+// that the poller asked.
+var stops sync.Map
+
 var polling sync.Once
 
 func poll(cfg aws.Config) {
@@ -48,6 +52,13 @@ func poll(cfg aws.Config) {
 			return []byte("{}"), nil // the tables' streams
 		},
 		Report: func(uuid, result string) { results.Store(uuid, result) },
+		Polls: func(uuid string) bool {
+			asked, stopped := stops.Load(uuid)
+			if stopped {
+				asked.(chan struct{}) <- struct{}{}
+			}
+			return !stopped
+		},
 	}
 	go poller.Run(context.Background()) // until the test binary ends
 }
@@ -326,6 +337,24 @@ func TestQueue_ReceivesABatchBeforeARunIsFree(t *testing.T) {
 func (b *queueBundle) hidden(want int) {
 	b.t.Helper()
 	b.until("hides", want, "ApproximateNumberOfMessagesNotVisible")
+}
+
+// A mapping may be gone while a receive for it is under way.
+func TestQueue_GivesBackWhatIsReceivedForAMappingThatIsGone(t *testing.T) {
+	t.Parallel()
+	b := setupQueue(t, map[string]string{"VisibilityTimeout": "900"}, nil, func(events.SQSEvent) ([]byte, error) { return []byte("{}"), nil })
+	asked := make(chan struct{}, 100)
+	stops.Store(b.uid, asked)
+	b.send("m")
+	<-asked
+	<-asked // the message has come again, long before its visibility timeout
+	if len(b.batches) > 0 {
+		t.Errorf("got %v", <-b.batches)
+	}
+	stops.Delete(b.uid)
+	if got := b.next().Records[0].Body; got != "m" {
+		t.Errorf("got %q", got)
+	}
 }
 
 func TestQueue_ReportsAQueueThatCannotBeRead(t *testing.T) {
