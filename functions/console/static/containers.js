@@ -1,7 +1,7 @@
 // Containers: the list, and the form that registers or edits one.
 
 import { all, get, patch, post, remove } from "./api.js";
-import { button, dialog, field, h, showFaults, syncRows, table } from "./dom.js";
+import { button, dialog, field, formOf, h, syncRows, table } from "./dom.js";
 import { badge } from "./triggers.js";
 
 export async function containers() {
@@ -27,35 +27,20 @@ export async function containers() {
 
 export async function container(id) {
   const old = id && await get(`/containers/${encodeURIComponent(id)}`);
-  const error = h("p", { class: "error", role: "alert" });
-  const submit = h("button", { class: "primary" }, old ? "Save" : "Register");
-  const form = h("form", {
-    class: "narrow",
-    async onsubmit(event) {
-      event.preventDefault();
-      submit.disabled = true;
-      error.textContent = "";
-      const request = {};
-      for (const name of ["name", "description", "public_endpoint", "privacy", "timeout", "invoke_token"]) {
-        const { value } = form.elements[name];
-        if (value || name === "description") request[name] = value;
-      }
-      try {
-        await (old ? patch(`/containers/${old.id}`, request) : post("/containers", { name: "", ...request }));
-        location.hash = "#/containers";
-      } catch (failure) {
-        showFaults(form, error, failure);
-      } finally {
-        submit.disabled = false;
-      }
-    },
+  const form = formOf(old ? "Save" : "Register", async (elements) => {
+    const request = {};
+    for (const name of ["name", "description", "public_endpoint", "privacy", "timeout", "invoke_token"]) {
+      const { value } = elements[name];
+      if (value || name === "description") request[name] = value;
+    }
+    await (old ? patch(`/containers/${old.id}`, request) : post("/containers", { name: "", ...request }));
+    location.hash = "#/containers";
   },
   field("Name", "name", h("input", { value: old?.name ?? "", maxlength: 128 })),
   field("Description", "description", h("input", { value: old?.description ?? "", maxlength: 1024 })),
   field("Endpoint", "public_endpoint", h("input", { type: "text", inputmode: "url", value: old?.public_endpoint ?? "", placeholder: "https://jobs.example.com" }), "The URL where the container runs."),
   field("Access", "privacy", h("select", {}, ["public", "private"].map((value) => h("option", { value, selected: value === old?.privacy }, value))), "A private container gets the token with each call."),
   field("Token", "invoke_token", h("input", { type: "password", autocomplete: "off" }), old ? "Empty keeps the one that is stored." : "It is stored encrypted, and never shown again."),
-  field("Longest call", "timeout", h("input", { value: old?.timeout ?? "", placeholder: "300s" }), "Such as 60s."),
-  error, h("p", { class: "buttons" }, submit, button("Cancel", () => history.back())));
+  field("Longest call", "timeout", h("input", { value: old?.timeout ?? "", placeholder: "300s" }), "Such as 60s."));
   return { title: old ? `Edit ${old.name}` : "Register a container", node: form };
 }

@@ -182,6 +182,28 @@ export function field(label, name, input, hint = "") {
     h("small", { id: `${id}-hint` }, hint), h("small", { class: "error fault", id: `${id}-fault` }));
 }
 
+// formOf makes a form whose button saves it. It shows the faults that the API finds.
+export function formOf(label, save, ...fields) {
+  const error = h("p", { class: "error", role: "alert" });
+  const submit = h("button", { class: "primary" }, label);
+  const form = h("form", {
+    class: "narrow",
+    async onsubmit(event) {
+      event.preventDefault();
+      submit.disabled = true;
+      error.textContent = "";
+      try {
+        await save(form.elements);
+      } catch (failure) {
+        showFaults(form, error, failure);
+      } finally {
+        submit.disabled = false;
+      }
+    },
+  }, fields, error, h("p", { class: "buttons" }, submit, button("Cancel", () => history.back())));
+  return form;
+}
+
 // showFaults puts each fault of an error beside its field, and what has no field into rest.
 export function showFaults(form, rest, error) {
   for (const fault of form.querySelectorAll(".fault")) fault.textContent = "";

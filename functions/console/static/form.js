@@ -1,7 +1,7 @@
 // The form that creates or edits a trigger.
 
 import { all, get, patch, post } from "./api.js";
-import { button, field, h, say, showFaults } from "./dom.js";
+import { field, formOf, h } from "./dom.js";
 import { nextRuns, readHeaders } from "./trigger.js";
 import { sources } from "./words.js";
 
@@ -36,23 +36,9 @@ export async function triggerForm(id) {
       field("Subject", "nats_config.subject", h("input", { value: nats?.subject ?? "" }), "* stands for one token, > for all that follow."),
       field("Credentials file", "nats_config.credentials_file_content", h("textarea", { rows: 3, spellcheck: "false" }), old ? "Empty keeps the one that is stored." : "Its content. It is stored encrypted, and never shown again.")),
   };
-  const error = h("p", { class: "error", role: "alert" });
-  const submit = h("button", { class: "primary" }, old ? "Save" : "Create");
-  const form = h("form", {
-    class: "narrow",
-    async onsubmit(event) {
-      event.preventDefault();
-      submit.disabled = true;
-      error.textContent = "";
-      try {
-        const saved = old ? await patch(`/triggers/${old.id}`, request()) : await post("/triggers", request());
-        location.hash = `#/triggers/${saved.id}`;
-      } catch (failure) {
-        showFaults(form, error, failure);
-      } finally {
-        submit.disabled = false;
-      }
-    },
+  const form = formOf(old ? "Save" : "Create", async () => {
+    const saved = old ? await patch(`/triggers/${old.id}`, request()) : await post("/triggers", request());
+    location.hash = `#/triggers/${saved.id}`;
   },
   field("Name", "name", h("input", { value: old?.name ?? "", maxlength: 128 })),
   field("Description", "description", h("input", { value: old?.description ?? "", maxlength: 1024 })),
@@ -62,8 +48,7 @@ export async function triggerForm(id) {
     field("Method", "destination_config.http_method", select(["post", "get", "put", "patch", "delete"].map((method) => [method, method.toUpperCase()]), old?.destination_config.http_method)),
     field("Path", "destination_config.http_path", h("input", { value: old?.destination_config.http_path ?? "/" }))),
   field("Tags", "tags", h("textarea", { rows: 2 }, old?.tags.join("\n") ?? ""), "One on a line."),
-  field("Keep runs", "delivery_config.history", select([["", "as usual for the source"], ["all", "all"], ["failures", "only those that failed"], ["none", "none"]], old?.delivery_config.history)),
-  error, h("p", { class: "buttons" }, submit, button("Cancel", () => history.back())));
+  field("Keep runs", "delivery_config.history", select([["", "as usual for the source"], ["all", "all"], ["failures", "only those that failed"], ["none", "none"]], old?.delivery_config.history)));
 
   function request() {
     const value = (name) => form.elements[name].value;
@@ -99,6 +84,5 @@ export async function triggerForm(id) {
   source.addEventListener("change", choose);
   choose();
   preview();
-  if (old) say("");
   return { title: old ? `Edit ${old.name}` : "Create a trigger", node: form };
 }
