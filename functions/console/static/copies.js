@@ -12,7 +12,7 @@ function hcl(value, indent) {
   return JSON.stringify(value).replace(/[$%](?=\{)/g, "$&$&");
 }
 
-const secrets = { sqs_config: { secret_access_key: "…" }, nats_config: {} };
+const secrets = { sqs_config: { secret_access_key: "…" } };
 
 // wanted is the trigger as a request to create it.
 export function wanted(trigger) {

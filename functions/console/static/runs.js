@@ -93,7 +93,7 @@ function headers(all) {
   return Object.entries(all).map(([name, value]) => `${name}: ${value}`).join("\n");
 }
 
-// answer shows what a container answered.
+// attempt shows one call, and what the container answered.
 export function attempt(details) {
   return h("li", { class: details.error || details.http_status >= 300 ? "failed" : "succeeded" },
     h("strong", {}, `Attempt ${details.number}`), details.manual && " by hand", " ", when(details.started_at), `, took ${details.duration}`,
