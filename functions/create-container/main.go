@@ -19,6 +19,7 @@ type settings struct {
 	httpapi.Settings
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
 	NamespacesTable string `env:"NAMESPACES_TABLE,required,notEmpty"`
+	CountsTable     string `env:"COUNTS_TABLE,required,notEmpty"`
 	KMSKeyID        string `env:"KMS_KEY_ID,required,notEmpty"`
 	AllowHTTP       bool   `env:"ALLOW_HTTP_ENDPOINTS" envDefault:"false"`
 }
@@ -26,7 +27,7 @@ type settings struct {
 func main() {
 	httpapi.Start(func(s settings, cfg aws.Config, db *dynamodb.Client) httpapi.Operation[draft] {
 		return function{
-			containers: store.Containers{Client: db, Table: s.ContainersTable},
+			containers: store.Containers{Client: db, Table: s.ContainersTable, Counts: store.Counts{Client: db, Table: s.CountsTable}},
 			namespaces: store.Namespaces{Client: db, Table: s.NamespacesTable},
 			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
 			rules:      container.Rules{AllowHTTP: s.AllowHTTP},

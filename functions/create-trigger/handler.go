@@ -19,7 +19,6 @@ type function struct {
 	triggers   store.Triggers
 	containers store.Containers
 	sealer     seal.Sealer
-	quotas     *quotaChecker
 	newID      func() string
 	now        func() time.Time
 }
@@ -72,9 +71,6 @@ func (f function) do(ctx context.Context, caller auth.Principal, r httpapi.Reque
 			"names a container with a timeout of %s, but calls for a NATS subject take at most %s: lower the container's timeout", d.container.Timeout, container.MaxRelayTimeout))
 	}
 	d.trigger.Owner = d.container.Owner
-	if err := f.quotas.Check(ctx, d.trigger); err != nil {
-		return nil, err
-	}
 	if d.secret != nil {
 		sealed, err := f.sealer.Seal(ctx, trigger.Resource, d.trigger.ID, *d.secret)
 		if err != nil {

@@ -32,12 +32,11 @@ func setup(t *testing.T) *testBundle {
 	t.Helper()
 	env, cfg := mototest.Environment(t, "create-trigger"), mototest.Config(t)
 	db := dynamodb.NewFromConfig(cfg)
-	triggers := store.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]}
+	triggers := store.Triggers{Client: db, Table: env["TRIGGERS_TABLE"], Counts: store.Counts{Client: db, Table: env["COUNTS_TABLE"]}}
 	b := &testBundle{t: t, function: function{
 		triggers:   triggers,
 		containers: store.Containers{Client: db, Table: env["CONTAINERS_TABLE"]},
 		sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: env["KMS_KEY_ID"]},
-		quotas:     newQuotaChecker(limits{PerContainer: 100, PerOrganization: 100, APIRate: 1, APIBurst: 1}, triggers, time.Now),
 		newID:      uuid.NewString, now: time.Now,
 	}}
 	b.container = container.Container{

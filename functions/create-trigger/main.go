@@ -16,20 +16,19 @@ import (
 
 type settings struct {
 	httpapi.Settings
-	Limits          limits
+	Quotas          store.Quotas
 	TriggersTable   string `env:"TRIGGERS_TABLE,required,notEmpty"`
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
+	CountsTable     string `env:"COUNTS_TABLE,required,notEmpty"`
 	KMSKeyID        string `env:"KMS_KEY_ID,required,notEmpty"`
 }
 
 func main() {
 	httpapi.Start(func(s settings, cfg aws.Config, db *dynamodb.Client) httpapi.Operation[draft] {
-		triggers := store.Triggers{Client: db, Table: s.TriggersTable}
 		return function{
-			triggers:   triggers,
+			triggers:   store.Triggers{Client: db, Table: s.TriggersTable, Counts: store.Counts{Client: db, Table: s.CountsTable}, Quotas: s.Quotas},
 			containers: store.Containers{Client: db, Table: s.ContainersTable},
 			sealer:     seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: s.KMSKeyID},
-			quotas:     newQuotaChecker(s.Limits, triggers, time.Now),
 			newID:      uuid.NewString,
 			now:        time.Now,
 		}.operation()

@@ -313,7 +313,7 @@ func TestHandle_DeliversNothingForATriggerThatLeftTheQueue(t *testing.T) {
 			if _, err := b.targets.Triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
 				return err
 			}
-			return b.targets.Triggers.Remove(t.Context(), b.trigger.ID)
+			return b.targets.Triggers.Remove(t.Context(), b.trigger)
 		},
 		"paused": func(b *testBundle) error {
 			current, err := b.targets.Triggers.Get(t.Context(), b.trigger.ID)

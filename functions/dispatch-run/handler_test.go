@@ -175,7 +175,7 @@ func TestHandle_EndsARunWhoseTriggerIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	first := b.deliver(deleting, "deleting")
-	if err := b.resolver.Triggers.Remove(t.Context(), b.trigger.ID); err != nil {
+	if err := b.resolver.Triggers.Remove(t.Context(), b.trigger); err != nil {
 		t.Fatal(err)
 	}
 	for _, got := range []run.Run{first, b.deliver(gone, "gone")} {

@@ -314,7 +314,7 @@ func TestHandle_MakesNoCallForAnOutdatedOccurrence(t *testing.T) {
 			if _, err := b.resolver.Triggers.MarkDeleting(t.Context(), b.trigger.ID); err != nil {
 				t.Fatal(err)
 			}
-			if err := b.resolver.Triggers.Remove(t.Context(), b.trigger.ID); err != nil {
+			if err := b.resolver.Triggers.Remove(t.Context(), b.trigger); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -322,7 +322,7 @@ func TestHandle_MakesNoCallForAnOutdatedOccurrence(t *testing.T) {
 			if _, err := b.resolver.Containers.MarkDeleting(t.Context(), b.to.ID); err != nil {
 				t.Fatal(err)
 			}
-			if err := b.resolver.Containers.Remove(t.Context(), b.to.ID); err != nil {
+			if err := b.resolver.Containers.Remove(t.Context(), b.to); err != nil {
 				t.Fatal(err)
 			}
 		},

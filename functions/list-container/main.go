@@ -15,11 +15,16 @@ import (
 type settings struct {
 	httpapi.Settings
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
+	CountsTable     string `env:"COUNTS_TABLE,required,notEmpty"`
+	SnapshotsTable  string `env:"SNAPSHOTS_TABLE,required,notEmpty"`
 }
 
 func main() {
 	httpapi.Start(func(s settings, _ aws.Config, db *dynamodb.Client) httpapi.Operation[listing.Query] {
-		handlers := resource.Handlers[container.Container]{Name: container.Resource, Store: store.Containers{Client: db, Table: s.ContainersTable}}
+		handlers := resource.Handlers[container.Container]{Name: container.Resource, Store: store.Containers{
+			Client: db, Table: s.ContainersTable,
+			Counts: store.Counts{Client: db, Table: s.CountsTable}, Snapshots: store.Snapshots{Client: db, Table: s.SnapshotsTable},
+		}}
 		return handlers.List("containers", listing.Containers)
 	})
 }

@@ -14,12 +14,17 @@ import (
 
 type settings struct {
 	httpapi.Settings
-	TriggersTable string `env:"TRIGGERS_TABLE,required,notEmpty"`
+	TriggersTable  string `env:"TRIGGERS_TABLE,required,notEmpty"`
+	CountsTable    string `env:"COUNTS_TABLE,required,notEmpty"`
+	SnapshotsTable string `env:"SNAPSHOTS_TABLE,required,notEmpty"`
 }
 
 func main() {
 	httpapi.Start(func(s settings, _ aws.Config, db *dynamodb.Client) httpapi.Operation[listing.Query] {
-		handlers := resource.Handlers[trigger.Trigger]{Name: trigger.Resource, Store: store.Triggers{Client: db, Table: s.TriggersTable}}
+		handlers := resource.Handlers[trigger.Trigger]{Name: trigger.Resource, Store: store.Triggers{
+			Client: db, Table: s.TriggersTable,
+			Counts: store.Counts{Client: db, Table: s.CountsTable}, Snapshots: store.Snapshots{Client: db, Table: s.SnapshotsTable},
+		}}
 		return handlers.List("triggers", listing.Triggers)
 	})
 }

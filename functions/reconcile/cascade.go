@@ -35,7 +35,7 @@ func (f function) handleNamespace(ctx context.Context, record events.DynamoDBEve
 	if err != nil || left > 0 {
 		return err
 	}
-	return f.namespaces.Remove(ctx, current.ID)
+	return f.namespaces.Remove(ctx, current)
 }
 
 // handleContainer marks the triggers of a container for deletion if the container is being
@@ -59,7 +59,7 @@ func (f function) handleContainer(ctx context.Context, record events.DynamoDBEve
 	if err != nil || left > 0 {
 		return err
 	}
-	if err := f.containers.Remove(ctx, current.ID); err != nil {
+	if err := f.containers.Remove(ctx, current); err != nil {
 		return err
 	}
 	return f.containerRemoved(ctx, current)

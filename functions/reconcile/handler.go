@@ -192,7 +192,7 @@ func (f function) reconcile(ctx context.Context, t trigger.Trigger, r reconciler
 		if err := r.Remove(ctx, t); err != nil {
 			return err
 		}
-		return f.triggers.Remove(ctx, t.ID)
+		return f.triggers.Remove(ctx, t)
 	case t.Settled():
 		return nil
 	}

@@ -25,6 +25,7 @@ type settings struct {
 	source.Settings
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
 	NamespacesTable string `env:"NAMESPACES_TABLE,required,notEmpty"`
+	CountsTable     string `env:"COUNTS_TABLE,required,notEmpty"`
 	EventBus        string `env:"EVENT_BUS,required,notEmpty"`
 	KMSKeyID        string `env:"KMS_KEY_ID,required,notEmpty"`
 	MappingChanges  string `env:"MAPPING_CHANGES_URL,required,notEmpty"`
@@ -40,9 +41,10 @@ func main() {
 	if err != nil {
 		awsconfig.Fatal(err)
 	}
+	counts := store.Counts{Client: db, Table: s.CountsTable}
 	lambda.Start(newFunction(
-		sources, store.Triggers{Client: db, Table: s.TriggersTable}, store.Containers{Client: db, Table: s.ContainersTable},
-		store.Namespaces{Client: db, Table: s.NamespacesTable},
+		sources, store.Triggers{Client: db, Table: s.TriggersTable, Counts: counts}, store.Containers{Client: db, Table: s.ContainersTable, Counts: counts},
+		store.Namespaces{Client: db, Table: s.NamespacesTable, Counts: counts},
 		lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
 		changes{client: sqs.NewFromConfig(cfg), url: s.MappingChanges, pace: pace}, time.Now,
 	).handle)

@@ -383,7 +383,7 @@ func TestSweep_RemovesTheLeftoversOfDeletedTriggers(t *testing.T) {
 		if _, err := b.triggers.MarkDeleting(t.Context(), tr.ID); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.triggers.Remove(t.Context(), tr.ID); err != nil {
+		if err := b.triggers.Remove(t.Context(), tr); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -436,7 +436,7 @@ func TestSweep_DeletesTriggersWithoutAContainer(t *testing.T) {
 	if countRecords(t, b.containers.Table) == before {
 		t.Error("the container that is being deleted was not opened again")
 	}
-	if err := b.containers.Remove(t.Context(), b.on.ID); err != nil {
+	if err := b.containers.Remove(t.Context(), b.on); err != nil {
 		t.Fatal(err)
 	}
 	b.sweep()

@@ -21,6 +21,7 @@ type settings struct {
 	source.Settings
 	ContainersTable string `env:"CONTAINERS_TABLE,required,notEmpty"`
 	NamespacesTable string `env:"NAMESPACES_TABLE,required,notEmpty"`
+	CountsTable     string `env:"COUNTS_TABLE,required,notEmpty"`
 	Stack           string `env:"STACK,required,notEmpty"`
 	Reserve         int32  `env:"DISPATCH_CONCURRENCY,required"`
 }
@@ -36,6 +37,6 @@ func main() {
 	}
 	sources.Queues.Mappings.Reserve = s.Reserve
 	lambda.Start(newFunction(
-		sources, store.Containers{Client: db, Table: s.ContainersTable}, store.Namespaces{Client: db, Table: s.NamespacesTable}, s.Stack, time.Now,
+		sources, store.Containers{Client: db, Table: s.ContainersTable, Counts: store.Counts{Client: db, Table: s.CountsTable}}, store.Namespaces{Client: db, Table: s.NamespacesTable}, s.Stack, time.Now,
 	).handle)
 }

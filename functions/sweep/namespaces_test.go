@@ -52,7 +52,7 @@ func TestSweep_DeletesContainersWhoseNamespaceIsGone(t *testing.T) {
 	if countRecords(t, b.namespaces.Table) == before {
 		t.Error("the namespace that is being deleted was not opened again")
 	}
-	if err := b.namespaces.Remove(t.Context(), ns.ID); err != nil {
+	if err := b.namespaces.Remove(t.Context(), ns); err != nil {
 		t.Fatal(err)
 	}
 	expect("without a namespace", container.Deleting)

@@ -32,11 +32,13 @@ const (
 	orphanedContainers = "OrphanedContainers" // without their namespace
 	unfinishedDeletion = "UnfinishedContainerDeletions"
 	unfinishedCascade  = "UnfinishedNamespaceDeletions"
+	// miscounted are counts that differ from their rows.
+	miscounted = "Miscounted"
 	// beyondReserve are the runs by which queues may exceed the dispatchers' reserve.
 	beyondReserve = "QueueRunsBeyondReserve"
 )
 
-var kinds = []string{failed, stuck, drifted, orphanedTriggers, orphanedSchedules, orphanedMappings, orphanedClaims, orphanedContainers, unfinishedDeletion, unfinishedCascade, beyondReserve}
+var kinds = []string{failed, stuck, drifted, orphanedTriggers, orphanedSchedules, orphanedMappings, orphanedClaims, orphanedContainers, unfinishedDeletion, unfinishedCascade, miscounted, beyondReserve}
 
 const (
 	// gracePeriod is how long reconcile has for a change or a deletion before sweep requeues
@@ -121,6 +123,8 @@ func (s *sweep) scans() []scan {
 		{"orphaned schedules", 2, s.orphanedSchedules},
 		{"orphaned mappings", 2, s.orphanedMappings},
 		{"orphaned claims", 2, s.orphanedClaims},
+		// It is the last one, so that a page, which is one count, has all the time that is left.
+		{"counts", 10, s.miscounts},
 	}
 }
 
@@ -369,6 +373,15 @@ func (s *sweep) orphanedClaims(ctx context.Context, after string) (string, error
 		return "", err
 	}
 	return next, s.orphans(ctx, orphanedClaims, ids, s.sources.Queues.Remove)
+}
+
+// miscounts corrects a count that differs from its rows.
+func (s *sweep) miscounts(ctx context.Context, after string) (string, error) {
+	found, next, err := s.containers.Counts.Recount(ctx, s.triggers, s.containers, s.namespaces, after, s.now())
+	if err == nil && found != "" {
+		s.record(ctx, miscounted, found)
+	}
+	return next, err
 }
 
 // orphans removes the source of a trigger if the trigger has no row.

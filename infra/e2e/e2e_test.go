@@ -108,6 +108,10 @@ func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	code := m.Run()
 	if w, err := shared(); err == nil {
+		if wrong := miscounted(w); wrong != nil {
+			fmt.Printf("FAIL: these counts differ from their rows: %v\n", wrong)
+			code = 1
+		}
 		w.Close()
 		// A permission that is missing may be made up for by a retry or a sweep: no test
 		// would notice.
@@ -124,6 +128,27 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// miscounted returns the counts of a cloud that differ from their rows, or the error that keeps
+// it from comparing them.
+func miscounted(w *world) (wrong []any) {
+	db, env := dynamodb.NewFromConfig(w.AWSConfig()), w.Function("sweep").Environment
+	counts := store.Counts{Client: db, Table: env["COUNTS_TABLE"]}
+	for after := ""; ; {
+		found, next, err := counts.Recount(context.Background(), store.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
+			store.Containers{Client: db, Table: env["CONTAINERS_TABLE"]}, store.Namespaces{Client: db, Table: env["NAMESPACES_TABLE"]},
+			after, time.Now().Add(time.Hour)) // by then the indexes have caught up
+		if err != nil {
+			return append(wrong, err)
+		}
+		if found != "" {
+			wrong = append(wrong, found)
+		}
+		if after = next; next == "" {
+			return wrong
+		}
+	}
 }
 
 // testBundle is a tenant of a cloud, with a container that records its calls.

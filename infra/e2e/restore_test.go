@@ -2,9 +2,11 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -72,5 +74,15 @@ func TestRestore_BringsADeletedTriggerBackToWork(t *testing.T) {
 	b.nextMinute()
 	if c := b.nextCall(); c.body != "of restored" {
 		t.Errorf("got %q", c.body)
+	}
+	// Nobody has counted the rows that are back. sweep corrects the counts later.
+	wrong := miscounted(b.world)
+	for _, count := range wrong {
+		if name := fmt.Sprint(count); !strings.HasSuffix(name, b.organization) && !strings.HasSuffix(name, b.containerID) {
+			t.Errorf("%v differs from its rows", count)
+		}
+	}
+	if len(wrong) == 0 {
+		t.Error("the counts of the rows that are back are right")
 	}
 }

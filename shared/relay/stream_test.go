@@ -101,7 +101,7 @@ func TestDeletion_DeletesTheConsumerOfAnEarlierRun(t *testing.T) {
 	if _, err := b.Containers.MarkDeleting(t.Context(), b.to.ID); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Containers.Remove(t.Context(), b.to.ID); err != nil {
+	if err := b.Containers.Remove(t.Context(), b.to); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Triggers.MarkDeleting(t.Context(), id); err != nil {

@@ -94,7 +94,8 @@ func Store(ctx context.Context, endpoint string, environment map[string]string, 
 	if err := storeKey(ctx, store.Keys{Client: db, Table: environment["KEYS_TABLE"]}); err != nil {
 		return err
 	}
-	namespaceRows := store.Namespaces{Client: db, Table: environment["NAMESPACES_TABLE"]}
+	counts := store.Counts{Client: db, Table: environment["COUNTS_TABLE"]}
+	namespaceRows := store.Namespaces{Client: db, Table: environment["NAMESPACES_TABLE"], Counts: counts}
 	for id, name := range map[string]string{shop: "shop", retired: "retired"} {
 		ns, _, err := namespace.Create(encode(fields{"name": name}), id, region, time.Now())
 		if err != nil {
@@ -105,7 +106,7 @@ func Store(ctx context.Context, endpoint string, environment map[string]string, 
 			return err
 		}
 	}
-	containerRows := store.Containers{Client: db, Table: environment["CONTAINERS_TABLE"]}
+	containerRows := store.Containers{Client: db, Table: environment["CONTAINERS_TABLE"], Counts: counts}
 	for id, body := range containers(containerURL) {
 		c, _, err := container.Create(encode(body), id, region, container.Rules{AllowHTTP: true}, time.Now())
 		if err != nil {
@@ -120,7 +121,7 @@ func Store(ctx context.Context, endpoint string, environment map[string]string, 
 	if err != nil {
 		return fmt.Errorf("creating the queue %s: %w", queue, err)
 	}
-	triggerRows := store.Triggers{Client: db, Table: environment["TRIGGERS_TABLE"]}
+	triggerRows := store.Triggers{Client: db, Table: environment["TRIGGERS_TABLE"], Counts: counts}
 	sealer := seal.Sealer{Client: kms.NewFromConfig(cfg), KeyID: environment["KMS_KEY_ID"]}
 	for id, body := range triggers(endpoint, *created.QueueUrl) {
 		t, secret, err := trigger.Create(encode(body), id, region, time.Now())

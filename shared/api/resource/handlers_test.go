@@ -329,7 +329,7 @@ func TestDelete_IsIdempotentUntilTheResourceIsRemoved(t *testing.T) {
 	if status, answer := serve(b, b.update(), "first", "fr-par", id, "", `{"name":"x"}`); status != http.StatusConflict || answer["current_state"] != "deleting" {
 		t.Errorf("an update meanwhile: got %d %v", status, answer)
 	}
-	if err := b.triggers.Remove(t.Context(), id); err != nil {
+	if err := b.triggers.Remove(t.Context(), trigger.Trigger{ID: id}); err != nil {
 		t.Fatal(err)
 	}
 	if status, _ := serve(b, b.handlers.Delete(), "first", "fr-par", id, "", ""); status != http.StatusNotFound {

@@ -61,7 +61,7 @@ func (c Claims) Queue(ctx context.Context, queueARN string) (QueueClaim, error) 
 func (c Claims) Claim(ctx context.Context, claim QueueClaim) error {
 	for range conflictTries {
 		err := c.claim(ctx, claim)
-		if failed := failedConditions(err); len(failed) == 0 || !failed[0] {
+		if failed := failedConditions(err); len(failed) == 0 || failed[0] == nil {
 			return err
 		}
 		holder, err := c.Queue(ctx, claim.Queue)
@@ -164,7 +164,7 @@ func (c Claims) Release(ctx context.Context, queueARN, triggerID string) (waitin
 		}},
 		c.changeHeld(triggerID, "DELETE", queueARN),
 	}})
-	if failed := failedConditions(err); len(failed) > 0 && failed[0] {
+	if failed := failedConditions(err); len(failed) > 0 && failed[0] != nil {
 		return nil, nil
 	}
 	if err != nil {

@@ -165,14 +165,14 @@ func TestStore_RetriesEveryWriteThatMeetsATransaction(t *testing.T) {
 
 	_, err = b.triggers.MarkDeleting(ctx, tr.ID)
 	check("deleting a trigger", err)
-	check("removing a trigger", b.triggers.Remove(ctx, tr.ID))
+	check("removing a trigger", b.triggers.Remove(ctx, tr))
 	_, err = b.containers.MarkDeleting(ctx, on.ID)
 	check("deleting a container", err)
 	check("requeuing a container", b.containers.Requeue(ctx, on.ID, now()))
-	check("removing a container", b.containers.Remove(ctx, on.ID))
+	check("removing a container", b.containers.Remove(ctx, on))
 	_, err = namespaces.MarkDeleting(ctx, ns.ID)
 	check("deleting a namespace", err)
-	check("removing a namespace", namespaces.Remove(ctx, ns.ID))
+	check("removing a namespace", namespaces.Remove(ctx, ns))
 	for _, operation := range []string{"PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"} {
 		if other.refused[operation] < 2 {
 			t.Errorf("no %s met a transaction", operation)

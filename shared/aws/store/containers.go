@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,19 +14,27 @@ import (
 	"containertriggers/shared/domain/auth"
 	"containertriggers/shared/domain/container"
 	"containertriggers/shared/domain/environment"
-	"containertriggers/shared/domain/listing"
 	"containertriggers/shared/domain/namespace"
 	"containertriggers/shared/domain/trigger"
 )
 
-// Containers is the table of containers.
+// Containers is the table of containers. Whatever creates, removes or lists containers must
+// have Counts.
 type Containers struct {
 	Client *dynamodb.Client
 	Table  string
+
+	Counts    Counts
+	Snapshots Snapshots
 }
 
 func (c Containers) rows() rows[containerRow] {
-	return rows[containerRow]{c.Client, c.Table, container.Resource}
+	return rows[containerRow]{c.Client, c.Table, container.Resource, c.Counts}
+}
+
+// in returns the counts that a container is in.
+func (c Containers) in(ct container.Container) []membership {
+	return c.Counts.of(ct.ProjectID, membership{of: scopeOfOwner(container.Resource, ownerKey(ct.Region, ct.OrganizationID))})
 }
 
 // Get returns a container, or ErrNotFound if there is none.
@@ -37,7 +46,7 @@ func (c Containers) Get(ctx context.Context, id string) (container.Container, er
 // Create adds a container under its new ID. It is idempotent, so a caller may repeat it
 // after a lost answer.
 func (c Containers) Create(ctx context.Context, ct container.Container) error {
-	return c.rows().create(ctx, ct.ID, newContainerRow(ct))
+	return c.rows().create(ctx, creation[containerRow]{id: ct.ID, row: newContainerRow(ct), in: c.in(ct)})
 }
 
 // CreateIn adds a container to its namespace. It returns ErrNotFound if the namespace does
@@ -45,8 +54,10 @@ func (c Containers) Create(ctx context.Context, ct container.Container) error {
 // an earlier release have a namespace_id without a namespace. Such containers are never
 // deleted as orphans.
 func (c Containers) CreateIn(ctx context.Context, namespaces Namespaces, ct container.Container) error {
-	return c.rows().createUnder(ctx, parent{namespaces.Table, namespace.Resource, ct.NamespaceID}, ct.ID, newContainerRow(ct),
-		map[string]any{"in_namespace": true})
+	return c.rows().create(ctx, creation[containerRow]{
+		id: ct.ID, row: newContainerRow(ct), further: map[string]any{"in_namespace": true},
+		under: parent{namespaces.Table, namespace.Resource, ct.NamespaceID}, in: c.in(ct),
+	})
 }
 
 // Update replaces the fields that a user may change. If the row is no longer of old's
@@ -82,10 +93,14 @@ func (c Containers) MarkDeletingBy(ctx context.Context, id string, by auth.Chang
 	return row.container(), err
 }
 
-// Remove deletes the row of a container that is being deleted. It does nothing if there
-// is no row.
-func (c Containers) Remove(ctx context.Context, id string) error {
-	return c.rows().remove(ctx, id)
+// Remove deletes the row of a container that is being deleted, and the count of its triggers.
+// It does nothing if there is no row.
+func (c Containers) Remove(ctx context.Context, ct container.Container) error {
+	var ends []scope
+	if c.Counts != (Counts{}) {
+		ends = []scope{scopeOfContainer(trigger.Resource, ownerKey(ct.Region, ct.OrganizationID), ct.ID)}
+	}
+	return c.rows().remove(ctx, ct.ID, c.in(ct), ends...)
 }
 
 // Deleting returns the IDs of the containers that are being deleted and were last
@@ -109,10 +124,8 @@ func (c Containers) Requeue(ctx context.Context, id string, now time.Time) error
 // OfNamespace returns the IDs of the containers in a namespace. It reads an index,
 // which may lag.
 func (c Containers) OfNamespace(ctx context.Context, ns namespace.Namespace) ([]string, error) {
-	entries, err := match(ctx, c.Client, c.Table, listing.Query{
-		Region: ns.Region, OrganizationID: ns.OrganizationID, ProjectIDs: []string{ns.ProjectID}, NamespaceID: ns.ID,
-	})
-	return ids(entries), err
+	entries, err := readAll(ctx, c.Client, c.Table, scopeOfOwner(container.Resource, ownerKey(ns.Region, ns.OrganizationID)), ns.ProjectID)
+	return idsOf(slices.DeleteFunc(entries, func(e entry) bool { return e.namespaceID != ns.ID })), err
 }
 
 // InNamespaces returns the containers that [Containers.CreateIn] added, from one page of

@@ -2,66 +2,112 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"containertriggers/shared/contract/apierr"
 )
 
 const isNew = "attribute_not_exists(id)"
 
-// create adds a row under its new ID. It is idempotent.
-func (r rows[R]) create(ctx context.Context, id string, row R) error {
-	item, err := encode(row)
-	if err != nil {
-		return err
-	}
-	_, err = write(ctx, r.client.PutItem, &dynamodb.PutItemInput{TableName: &r.table, Item: item, ConditionExpression: aws.String(isNew)})
-	if _, exists := errors.AsType[*types.ConditionalCheckFailedException](err); exists || err == nil {
-		return nil // the ID is random, so an earlier attempt took effect
-	}
-	return r.created(ctx, id, err)
-}
-
-// parent is a row without which another one cannot be created.
+// parent is a row without which another one cannot be created. The zero parent is none.
 type parent struct {
 	table, resource, id string
 }
 
-// createUnder adds a row, with further attributes if there are any. It returns ErrNotFound
-// if the parent does not exist or is being deleted. It is idempotent.
-func (r rows[R]) createUnder(ctx context.Context, of parent, id string, row R, further map[string]any) error {
-	item, err := encode(row)
+// creation is a new row and what belongs to it.
+type creation[R any] struct {
+	id  string
+	row R
+	// further has attributes beside the row's.
+	further map[string]any
+	under   parent
+	in      []membership
+}
+
+// create adds a row and counts it, in one transaction. It returns ErrNotFound if the parent
+// does not exist or is being deleted, and quotas_exceeded with each quota that is reached. It is
+// idempotent.
+func (r rows[R]) create(ctx context.Context, of creation[R]) error {
+	items, err := r.creates(of)
 	if err != nil {
 		return err
 	}
-	attributes, err := encode(further)
+	for {
+		err := transact(ctx, r.client, &dynamodb.TransactWriteItemsInput{ClientRequestToken: &of.id, TransactItems: items})
+		if err == nil {
+			return nil
+		}
+		failed := failedConditions(err)
+		if failed == nil || failed[0] != nil {
+			return r.created(ctx, of.id, err)
+		}
+		counts := failed[len(failed)-len(of.in):]
+		if of.under != (parent{}) && failed[1] != nil {
+			return notFound(of.under.resource, of.under.id)
+		}
+		begun, exceeded := false, []apierr.Quota{}
+		for i, m := range of.in {
+			switch {
+			case counts[i] == nil:
+			case counts[i].Item == nil:
+				if err := r.begin(ctx, m.of); err != nil {
+					return err
+				}
+				begun = true
+			default:
+				count, err := decodeRow[countRow](counts[i].Item)
+				if err != nil {
+					return err
+				}
+				m.quota.Current = count.Total
+				exceeded = append(exceeded, m.quota)
+			}
+		}
+		if len(exceeded) > 0 {
+			return apierr.QuotasExceeded(exceeded...)
+		}
+		if !begun {
+			return r.created(ctx, of.id, err)
+		}
+	}
+}
+
+// creates returns the parts of the transaction: the row, its parent if it has one, and the
+// counts.
+func (r rows[R]) creates(of creation[R]) ([]types.TransactWriteItem, error) {
+	item, err := encode(of.row)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	attributes, err := encode(of.further)
+	if err != nil {
+		return nil, err
 	}
 	maps.Copy(item, attributes)
-	err = transact(ctx, r.client, &dynamodb.TransactWriteItemsInput{
-		ClientRequestToken: &id,
-		TransactItems: []types.TransactWriteItem{
-			{Put: &types.Put{TableName: &r.table, Item: item, ConditionExpression: aws.String(isNew)}},
-			{ConditionCheck: &types.ConditionCheck{
-				TableName: &of.table, Key: key(of.id),
-				ConditionExpression:       aws.String("#status = :ready"),
-				ExpressionAttributeNames:  placeholders("#status"),
-				ExpressionAttributeValues: map[string]types.AttributeValue{":ready": &types.AttributeValueMemberS{Value: "ready"}},
-			}},
-		},
-	})
-	if err == nil {
-		return nil
+	items := []types.TransactWriteItem{{Put: &types.Put{TableName: &r.table, Item: item, ConditionExpression: aws.String(isNew)}}}
+	if of.under != (parent{}) {
+		items = append(items, types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
+			TableName: &of.under.table, Key: key(of.under.id),
+			ConditionExpression:       aws.String("#status = :ready"),
+			ExpressionAttributeNames:  placeholders("#status"),
+			ExpressionAttributeValues: map[string]types.AttributeValue{":ready": &types.AttributeValueMemberS{Value: "ready"}},
+		}})
 	}
-	if failed := failedConditions(err); len(failed) > 1 && failed[1] && !failed[0] {
-		return notFound(of.resource, of.id)
+	now := time.Now()
+	for _, m := range of.in {
+		add, err := r.counts.add(m, 1, now)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, add)
 	}
-	return r.created(ctx, id, err)
+	return items, nil
 }
 
 // created returns nil if a create that ended with an error took effect all the same.

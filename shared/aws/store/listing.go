@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"golang.org/x/sync/errgroup"
 
 	"containertriggers/shared/contract/timestamp"
 	"containertriggers/shared/domain/auth"
@@ -22,19 +24,19 @@ import (
 
 // List returns a page of triggers, and the number of triggers on all pages.
 func (t Triggers) List(ctx context.Context, q listing.Query) ([]trigger.Trigger, int, error) {
-	rows, total, err := t.rows().list(ctx, q)
+	rows, total, err := t.rows().list(ctx, t.Snapshots, q)
 	return convert(rows, triggerRow.trigger), total, err
 }
 
 // List returns a page of containers, and the number of containers on all pages.
 func (c Containers) List(ctx context.Context, q listing.Query) ([]container.Container, int, error) {
-	rows, total, err := c.rows().list(ctx, q)
+	rows, total, err := c.rows().list(ctx, c.Snapshots, q)
 	return convert(rows, containerRow.container), total, err
 }
 
 // List returns a page of namespaces, and the number of namespaces on all pages.
 func (n Namespaces) List(ctx context.Context, q listing.Query) ([]namespace.Namespace, int, error) {
-	rows, total, err := n.rows().list(ctx, q)
+	rows, total, err := n.rows().list(ctx, n.Snapshots, q)
 	return convert(rows, namespaceRow.namespace), total, err
 }
 
@@ -46,14 +48,96 @@ func convert[R, D any](rows []R, to func(R) D) []D {
 	return list
 }
 
-// list returns the rows of the query's page, and the number of rows on all pages.
-func (r rows[R]) list(ctx context.Context, q listing.Query) ([]R, int, error) {
-	entries, err := match(ctx, r.client, r.table, q)
+const (
+	// few is the largest number of entries of a scope that each page may read again. They are
+	// some 110 KB, which is 14 read units. A list that reads more stores a snapshot.
+	few = 500
+	// near is the largest number of entries that a page after the first one may read to skip
+	// those of the pages before it.
+	near = 200
+)
+
+// list returns the rows of the query's page, and the number of rows on all pages. The rows
+// are strongly consistent; which rows there are comes from an index, which lags, or from a
+// snapshot, which is a minute old at most.
+func (r rows[R]) list(ctx context.Context, snapshots Snapshots, q listing.Query) ([]R, int, error) {
+	ids, total, err := r.page(ctx, snapshots, q)
+	if err != nil {
+		return nil, 0, fmt.Errorf("listing %s: %w", r.table, err)
+	}
+	page, err := r.getAll(ctx, ids)
+	return page, total, err
+}
+
+// page returns the IDs of the query's page, and the number of IDs on all pages.
+//
+// Offsets make lists expensive: page 100 is found by counting what comes before it. A page near
+// the beginning, in the order of the index, takes only the entries up to it. For any other page
+// the whole scope is read, and the snapshot of the result serves the pages that follow.
+func (r rows[R]) page(ctx context.Context, snapshots Snapshots, q listing.Query) (ids []string, total int, err error) {
+	of := scopeOf(r.resource, q)
+	count, counted, err := r.counts.get(ctx, of)
 	if err != nil {
 		return nil, 0, err
 	}
-	page, err := r.getAll(ctx, ids(pageOf(entries, q)))
-	return page, len(entries), err
+	if counted && count.Owner != of.owner {
+		return nil, 0, nil // the container is not the caller's
+	}
+	projects, total := count.readable(q)
+	to := q.Page * q.PageSize
+	if reads := to * len(projects); counted && inIndexOrder(q) && reads < total && (q.Page == 1 || reads <= near) {
+		entries, err := r.first(ctx, of, projects, q, to)
+		return idsOf(pageOf(entries, q)), total, err
+	}
+	mayBeMany := !counted || count.Total > few
+	if mayBeMany && q.Page > 1 {
+		if ids, total, ok := snapshots.page(ctx, r.resource, q); ok {
+			return ids, total, nil
+		}
+	}
+	only := ""
+	if len(q.ProjectIDs) == 1 {
+		only = q.ProjectIDs[0]
+	}
+	all, err := readAll(ctx, r.client, r.table, of, only)
+	if err != nil {
+		return nil, 0, err
+	}
+	many := len(all) > few
+	entries := slices.DeleteFunc(all, func(e entry) bool { return !matches(q, e) })
+	slices.SortFunc(entries, func(a, b entry) int { return compare(q.Order, a, b) })
+	if many && len(entries) > q.PageSize {
+		if err := snapshots.store(ctx, r.resource, q, idsOf(entries)); err != nil {
+			// The page is right without it.
+			slog.WarnContext(ctx, "the other pages of a list must read its index again", "error", err)
+		}
+	}
+	return idsOf(pageOf(entries, q)), len(entries), nil
+}
+
+func scopeOf(resource string, q listing.Query) scope {
+	owner := ownerKey(q.Region, q.OrganizationID)
+	if q.ContainerID != "" {
+		return scopeOfContainer(resource, owner, q.ContainerID)
+	}
+	return scopeOfOwner(resource, owner)
+}
+
+// readable returns the projects of the query that have rows, and the number of these rows.
+func (r countRow) readable(q listing.Query) (projects []string, total int) {
+	for project, count := range r.Projects {
+		if count > 0 && (q.ProjectIDs == nil || slices.Contains(q.ProjectIDs, project)) {
+			projects = append(projects, project)
+			total += count
+		}
+	}
+	return projects, total
+}
+
+// inIndexOrder reports whether the query asks for all entries of its scope and projects, in the
+// order of the index or against it.
+func inIndexOrder(q listing.Query) bool {
+	return !q.Order.ByName && q.NamespaceID == "" && q.Source == "" && q.Name == ""
 }
 
 // listingKeys are the keys of the index by owner. The sort key begins with the project,
@@ -73,84 +157,132 @@ func newListingKeys(region string, owner auth.Owner, created time.Time, id strin
 
 func ownerKey(region, organizationID string) string { return region + "#" + organizationID }
 
-// entry is a row as the index by owner projects it.
+// entry is a row as the indexes of scopes project it.
 type entry struct {
-	ID          string         `json:"id"`
-	Listing     string         `json:"listing"`
-	Name        string         `json:"name"`
-	NamespaceID string         `json:"namespace_id"`
-	ContainerID string         `json:"container_id"`
-	Source      trigger.Source `json:"source_type"`
-
-	project, created string // parts of Listing
+	id, owner, name, namespaceID, containerID string
+	source                                    trigger.Source
+	project, created                          string // parts of the attribute "listing"
 }
 
-// match returns the entries that match the query, in the query's order.
-func match(ctx context.Context, client *dynamodb.Client, table string, q listing.Query) ([]entry, error) {
-	condition := "#owner = :owner"
-	values := map[string]types.AttributeValue{
-		":owner": &types.AttributeValueMemberS{Value: ownerKey(q.Region, q.OrganizationID)},
+func newEntry(item map[string]types.AttributeValue) entry {
+	text := func(name string) string {
+		value, _ := item[name].(*types.AttributeValueMemberS)
+		if value == nil {
+			return ""
+		}
+		return value.Value
 	}
-	if len(q.ProjectIDs) == 1 {
-		condition += " AND begins_with(#listing, :project)"
-		values[":project"] = &types.AttributeValueMemberS{Value: q.ProjectIDs[0] + "#"}
+	e := entry{
+		id: text("id"), owner: text("owner"), name: text("name"),
+		namespaceID: text("namespace_id"), containerID: text("container_id"), source: trigger.Source(text("source_type")),
 	}
-	pages := dynamodb.NewQueryPaginator(client, &dynamodb.QueryInput{
-		TableName: &table, IndexName: aws.String(byOwner),
-		KeyConditionExpression: &condition, ExpressionAttributeNames: placeholders(condition),
-		ExpressionAttributeValues: values,
-	})
-	var matching []entry
+	e.project, e.created, _ = strings.Cut(text("listing"), "#")
+	e.created, _, _ = strings.Cut(e.created, "#")
+	return e
+}
+
+// readAll returns the entries of a scope, or of one of its projects.
+func readAll(ctx context.Context, client *dynamodb.Client, table string, of scope, project string) (entries []entry, err error) {
+	pages := dynamodb.NewQueryPaginator(client, query(table, of, project))
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("listing %s: %w", table, err)
+			return nil, fmt.Errorf("reading the entries of %s: %w", of.name, err)
 		}
 		for _, item := range page.Items {
-			var e entry
-			if err := decode(item, &e); err != nil {
-				return nil, err
-			}
-			e.project, e.created, _ = strings.Cut(e.Listing, "#")
-			e.created, _, _ = strings.Cut(e.created, "#")
-			if matches(q, e) {
-				matching = append(matching, e)
+			if e := newEntry(item); e.owner == of.owner {
+				entries = append(entries, e)
 			}
 		}
 	}
-	slices.SortFunc(matching, func(a, b entry) int { return compare(q.Order, a, b) })
-	return matching, nil
+	return entries, nil
+}
+
+// maxQueries is the number of projects of a scope that are read at the same time.
+const maxQueries = 16
+
+// first returns the first entries of the projects of a scope, up to count, in the query's order,
+// which is that of the index. It reads no more than count entries of each project.
+func (r rows[R]) first(ctx context.Context, of scope, projects []string, q listing.Query, count int) ([]entry, error) {
+	parts := make([][]entry, len(projects))
+	reads, ctx := errgroup.WithContext(ctx)
+	reads.SetLimit(maxQueries)
+	for i, project := range projects {
+		reads.Go(func() error {
+			input := query(r.table, of, project)
+			input.ScanIndexForward, input.Limit = aws.Bool(!q.Order.Descending), aws.Int32(int32(count))
+			pages := dynamodb.NewQueryPaginator(r.client, input)
+			for pages.HasMorePages() && len(parts[i]) < count {
+				page, err := pages.NextPage(ctx)
+				if err != nil {
+					return fmt.Errorf("reading the first entries of %s: %w", of.name, err)
+				}
+				for _, item := range page.Items {
+					parts[i] = append(parts[i], newEntry(item))
+				}
+			}
+			return nil
+		})
+	}
+	if err := reads.Wait(); err != nil {
+		return nil, err
+	}
+	entries := slices.Concat(parts...)
+	slices.SortFunc(entries, func(a, b entry) int { return compare(q.Order, a, b) })
+	return entries, nil
+}
+
+// query returns the query for the entries of a scope, or of one of its projects.
+func query(table string, of scope, project string) *dynamodb.QueryInput {
+	index, keyName, key := of.index()
+	condition := "#" + keyName + " = :key"
+	values := map[string]types.AttributeValue{":key": &types.AttributeValueMemberS{Value: key}}
+	if project != "" {
+		condition += " AND begins_with(#listing, :project)"
+		values[":project"] = &types.AttributeValueMemberS{Value: project + "#"}
+	}
+	return &dynamodb.QueryInput{
+		TableName: &table, IndexName: &index, KeyConditionExpression: &condition,
+		ExpressionAttributeNames: placeholders(condition), ExpressionAttributeValues: values,
+	}
 }
 
 func matches(q listing.Query, e entry) bool {
 	return (q.ProjectIDs == nil || slices.Contains(q.ProjectIDs, e.project)) &&
-		(q.NamespaceID == "" || q.NamespaceID == e.NamespaceID) &&
-		(q.ContainerID == "" || q.ContainerID == e.ContainerID) &&
-		(q.Source == "" || q.Source == e.Source) &&
-		(q.Name == "" || q.Name == e.Name)
+		(q.NamespaceID == "" || q.NamespaceID == e.namespaceID) &&
+		(q.ContainerID == "" || q.ContainerID == e.containerID) &&
+		(q.Source == "" || q.Source == e.source) &&
+		(q.Name == "" || q.Name == e.name)
 }
 
+// compare orders entries. Those that were created at the same time are in the order of their
+// IDs, and against it in a descending list, as the index has them.
 func compare(o listing.Order, a, b entry) int {
-	by := strings.Compare(a.created, b.created)
 	if o.ByName {
-		by = strings.Compare(a.Name, b.Name)
+		by := strings.Compare(a.name, b.name)
+		if o.Descending {
+			by = -by
+		}
+		return cmp.Or(by, strings.Compare(a.id, b.id))
 	}
+	by := cmp.Or(strings.Compare(a.created, b.created), strings.Compare(a.id, b.id))
 	if o.Descending {
-		by = -by
+		return -by
 	}
-	return cmp.Or(by, strings.Compare(a.ID, b.ID))
+	return by
 }
 
-// pageOf returns the entries of the query's page. It returns none past the last page.
-func pageOf(entries []entry, q listing.Query) []entry {
-	from := min((q.Page-1)*q.PageSize, len(entries))
-	return entries[from:min(from+q.PageSize, len(entries))]
+// pageOf returns the part of a list that is on the query's page. It returns none past the last
+// page.
+func pageOf[E any](list []E, q listing.Query) []E {
+	from := min((q.Page-1)*q.PageSize, len(list))
+	return list[from:min(from+q.PageSize, len(list))]
 }
 
-func ids(entries []entry) []string {
+func idsOf(entries []entry) []string {
 	list := make([]string, len(entries))
 	for i, e := range entries {
-		list[i] = e.ID
+		list[i] = e.id
 	}
 	return list
 }

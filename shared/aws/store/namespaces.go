@@ -13,14 +13,23 @@ import (
 	"containertriggers/shared/domain/namespace"
 )
 
-// Namespaces is the table of namespaces.
+// Namespaces is the table of namespaces. Whatever creates, removes or lists namespaces must
+// have Counts.
 type Namespaces struct {
 	Client *dynamodb.Client
 	Table  string
+
+	Counts    Counts
+	Snapshots Snapshots
 }
 
 func (n Namespaces) rows() rows[namespaceRow] {
-	return rows[namespaceRow]{n.Client, n.Table, namespace.Resource}
+	return rows[namespaceRow]{n.Client, n.Table, namespace.Resource, n.Counts}
+}
+
+// in returns the counts that a namespace is in.
+func (n Namespaces) in(ns namespace.Namespace) []membership {
+	return n.Counts.of(ns.ProjectID, membership{of: scopeOfOwner(namespace.Resource, ownerKey(ns.Region, ns.OrganizationID))})
 }
 
 // Get returns a namespace, or ErrNotFound if there is none.
@@ -32,7 +41,7 @@ func (n Namespaces) Get(ctx context.Context, id string) (namespace.Namespace, er
 // Create adds a namespace under its new ID. It is idempotent, so a caller may repeat it
 // after a lost answer.
 func (n Namespaces) Create(ctx context.Context, ns namespace.Namespace) error {
-	return n.rows().create(ctx, ns.ID, newNamespaceRow(ns))
+	return n.rows().create(ctx, creation[namespaceRow]{id: ns.ID, row: newNamespaceRow(ns), in: n.in(ns)})
 }
 
 // Update replaces the fields that a user may change. If the row is no longer of old's
@@ -67,8 +76,8 @@ func (n Namespaces) MarkDeletingBy(ctx context.Context, id string, by auth.Chang
 
 // Remove deletes the row of a namespace that is being deleted. It does nothing if there
 // is no row.
-func (n Namespaces) Remove(ctx context.Context, id string) error {
-	return n.rows().remove(ctx, id)
+func (n Namespaces) Remove(ctx context.Context, ns namespace.Namespace) error {
+	return n.rows().remove(ctx, ns.ID, n.in(ns))
 }
 
 // Deleting returns the IDs of the namespaces that are being deleted and were last

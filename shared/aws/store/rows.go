@@ -21,6 +21,8 @@ type rows[R any] struct {
 	table  string
 	// resource is the contract's name for a row.
 	resource string
+	// counts is the zero value if rows are neither created nor removed nor listed.
+	counts Counts
 }
 
 // get returns a row, or ErrNotFound if there is none. The read is strongly consistent.
@@ -112,24 +114,62 @@ func (r rows[R]) markDeleting(ctx context.Context, id string, by auth.Change) (R
 	return decodeRow[R](answer.Attributes)
 }
 
-// remove deletes a row that is marked for deletion. It returns ErrSuperseded if the row
-// is not marked, and does nothing if there is no row.
-func (r rows[R]) remove(ctx context.Context, id string) error {
-	_, err := write(ctx, r.client.DeleteItem, &dynamodb.DeleteItemInput{
+// remove deletes a row that is marked for deletion and takes it out of its counts, in one
+// transaction. With it goes the count of a scope that ends with the row, if one is given. It
+// returns ErrSuperseded if the row is not marked, and does nothing if there is no row.
+func (r rows[R]) remove(ctx context.Context, id string, in []membership, ends ...scope) error {
+	now := time.Now()
+	for {
+		items, err := r.removes(id, in, ends, now)
+		if err != nil {
+			return err
+		}
+		err = transact(ctx, r.client, &dynamodb.TransactWriteItemsInput{TransactItems: items})
+		failed := failedConditions(err)
+		switch {
+		case failed == nil:
+			return wrap(err, "removing %s of %s", id, r.table)
+		case failed[0] != nil && failed[0].Item == nil:
+			return nil
+		case failed[0] != nil:
+			return ErrSuperseded
+		}
+		var counted []membership
+		for i, m := range in {
+			if failed[1+i] == nil {
+				counted = append(counted, m)
+			}
+		}
+		if len(counted) == len(in) {
+			return wrap(err, "removing %s of %s", id, r.table)
+		}
+		in = counted // the others are of scopes without a count
+	}
+}
+
+// removes returns the parts of the transaction: the row, its counts, and the counts that end.
+func (r rows[R]) removes(id string, in []membership, ends []scope, now time.Time) ([]types.TransactWriteItem, error) {
+	items := []types.TransactWriteItem{{Delete: &types.Delete{
 		TableName: &r.table, Key: key(id),
-		ConditionExpression:      aws.String("attribute_not_exists(#id) OR #status = :deleting"),
-		ExpressionAttributeNames: placeholders("#id #status"),
+		ConditionExpression:      aws.String("#status = :deleting"),
+		ExpressionAttributeNames: placeholders("#status"),
 		ExpressionAttributeValues: map[string]types.AttributeValue{
 			":deleting": &types.AttributeValueMemberS{Value: "deleting"},
 		},
-	})
-	if _, failed := errors.AsType[*types.ConditionalCheckFailedException](err); failed {
-		return ErrSuperseded
+		ReturnValuesOnConditionCheckFailure: types.ReturnValuesOnConditionCheckFailureAllOld,
+	}}}
+	for _, m := range in {
+		m.quota.Quota = 0
+		add, err := r.counts.add(m, -1, now)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, add)
 	}
-	if err != nil {
-		return fmt.Errorf("removing %s of %s: %w", id, r.table, err)
+	for _, each := range ends {
+		items = append(items, types.TransactWriteItem{Delete: &types.Delete{TableName: &r.counts.Table, Key: countKey(each.name)}})
 	}
-	return nil
+	return items, nil
 }
 
 // requeue writes a row that is marked for deletion, so that the table's stream invokes

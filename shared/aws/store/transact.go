@@ -58,16 +58,24 @@ func isConflict(err error) bool {
 // the transaction could have written (API Reference, "TransactWriteItems").
 var passing = []string{"None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 
-// failedConditions returns, for each item of a canceled transaction, whether its
-// condition failed. It returns nil for any other error.
-func failedConditions(err error) []bool {
+// failedCondition is a condition of a transaction that failed.
+type failedCondition struct {
+	// Item is the row, if the condition's part asked for it and there is one.
+	Item map[string]types.AttributeValue
+}
+
+// failedConditions returns, for each item of a canceled transaction, its condition if that
+// failed, and nil otherwise. It returns nil for any other error.
+func failedConditions(err error) []*failedCondition {
 	canceled, ok := errors.AsType[*types.TransactionCanceledException](err)
 	if !ok {
 		return nil
 	}
-	failed := make([]bool, len(canceled.CancellationReasons))
+	failed := make([]*failedCondition, len(canceled.CancellationReasons))
 	for i, reason := range canceled.CancellationReasons {
-		failed[i] = aws.ToString(reason.Code) == "ConditionalCheckFailed"
+		if aws.ToString(reason.Code) == "ConditionalCheckFailed" {
+			failed[i] = &failedCondition{reason.Item}
+		}
 	}
 	return failed
 }

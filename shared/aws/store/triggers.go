@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
+	"containertriggers/shared/contract/apierr"
 	"containertriggers/shared/contract/timestamp"
 	"containertriggers/shared/domain/auth"
 	"containertriggers/shared/domain/container"
@@ -24,19 +25,42 @@ const (
 	byOwner = "by-owner"
 	// byContainer projects the keys alone.
 	byContainer = "by-container"
+	// byContainerInOrder projects what byOwner does, for the lists of one container.
+	byContainerInOrder = "by-container-in-order"
 	// byRelay contains the triggers of each shard of the relay. It projects the attributes
 	// by which the relay sees that a trigger has changed.
 	byRelay = "by-relay"
 )
 
-// Triggers is the table of triggers.
+// Triggers is the table of triggers. Whatever creates, removes or lists triggers must have
+// Counts.
 type Triggers struct {
 	Client *dynamodb.Client
 	Table  string
+
+	Counts    Counts
+	Snapshots Snapshots
+	Quotas    Quotas
+}
+
+// Quotas are the largest numbers of triggers of a container, and of an organization in a
+// region. 0 is no quota.
+type Quotas struct {
+	PerContainer    int `env:"TRIGGERS_PER_CONTAINER,required"`
+	PerOrganization int `env:"TRIGGERS_PER_ORGANIZATION,required"`
 }
 
 func (t Triggers) rows() rows[triggerRow] {
-	return rows[triggerRow]{t.Client, t.Table, trigger.Resource}
+	return rows[triggerRow]{t.Client, t.Table, trigger.Resource, t.Counts}
+}
+
+// in returns the counts that a trigger is in.
+func (t Triggers) in(tr trigger.Trigger) []membership {
+	owner := ownerKey(tr.Region, tr.OrganizationID)
+	return t.Counts.of(tr.ProjectID,
+		membership{of: scopeOfContainer(trigger.Resource, owner, tr.ContainerID), quota: apierr.Quota{Resource: "triggers_per_container", Quota: t.Quotas.PerContainer}},
+		membership{of: scopeOfOwner(trigger.Resource, owner), quota: apierr.Quota{Resource: "triggers_per_organization", Quota: t.Quotas.PerOrganization}},
+	)
 }
 
 // Get returns a trigger, or ErrNotFound if there is none.
@@ -46,10 +70,13 @@ func (t Triggers) Get(ctx context.Context, id string) (trigger.Trigger, error) {
 }
 
 // Create adds a trigger. It returns ErrNotFound if the container does not exist or is
-// being deleted. It is idempotent, so a caller may repeat it after a lost answer. The
-// table's stream invokes reconcile, which sets up the trigger's source.
+// being deleted, and quotas_exceeded with each quota that is reached. It is idempotent, so a
+// caller may repeat it after a lost answer. The table's stream invokes reconcile, which sets up
+// the trigger's source.
 func (t Triggers) Create(ctx context.Context, containers Containers, tr trigger.Trigger) error {
-	return t.rows().createUnder(ctx, parent{containers.Table, container.Resource, tr.ContainerID}, tr.ID, newTriggerRow(tr), nil)
+	return t.rows().create(ctx, creation[triggerRow]{
+		id: tr.ID, row: newTriggerRow(tr), under: parent{containers.Table, container.Resource, tr.ContainerID}, in: t.in(tr),
+	})
 }
 
 // Update replaces the fields that a user may change. If the row is no longer of old's
@@ -94,8 +121,8 @@ func (t Triggers) MarkDeletingBy(ctx context.Context, id string, by auth.Change)
 
 // Remove deletes the row of a trigger that is being deleted. It does nothing if there
 // is no row.
-func (t Triggers) Remove(ctx context.Context, id string) error {
-	return t.rows().remove(ctx, id)
+func (t Triggers) Remove(ctx context.Context, tr trigger.Trigger) error {
+	return t.rows().remove(ctx, tr.ID, t.in(tr))
 }
 
 // MarkObserved records that the source was set up for tr's generation. The status becomes
@@ -274,38 +301,6 @@ func (t Triggers) AnyOnRelay(ctx context.Context, containerID string) (bool, err
 		}
 	}
 	return false, nil
-}
-
-// CountOfContainer returns the number of a container's triggers in the index, up to
-// most.
-func (t Triggers) CountOfContainer(ctx context.Context, containerID string, most int) (int, error) {
-	return t.count(ctx, byContainer, "container_id", containerID, most)
-}
-
-// CountOfOrganization returns the number of an organization's triggers of a region in
-// the index, up to most.
-func (t Triggers) CountOfOrganization(ctx context.Context, region, organizationID string, most int) (int, error) {
-	return t.count(ctx, byOwner, "owner", ownerKey(region, organizationID), most)
-}
-
-func (t Triggers) count(ctx context.Context, index, keyName, value string, most int) (count int, err error) {
-	condition := "#" + keyName + " = :value"
-	input := &dynamodb.QueryInput{
-		TableName: &t.Table, IndexName: &index, Select: types.SelectCount, KeyConditionExpression: &condition,
-		ExpressionAttributeNames:  placeholders(condition),
-		ExpressionAttributeValues: map[string]types.AttributeValue{":value": &types.AttributeValueMemberS{Value: value}},
-	}
-	for {
-		input.Limit = aws.Int32(int32(most - count))
-		page, err := t.Client.Query(ctx, input)
-		if err != nil {
-			return 0, fmt.Errorf("counting triggers: %w", err)
-		}
-		count += int(page.Count)
-		if input.ExclusiveStartKey = page.LastEvaluatedKey; page.LastEvaluatedKey == nil || count >= most {
-			return count, nil
-		}
-	}
 }
 
 // changeRow is a change as a row stores it.

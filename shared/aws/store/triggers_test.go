@@ -49,8 +49,10 @@ func setup(t *testing.T) *testBundle {
 // use makes the tables with an AWS of the test's choice.
 func (b *testBundle) use(cfg aws.Config) {
 	env, db := mototest.Environment(b.t, "create-trigger"), dynamodb.NewFromConfig(cfg)
-	b.triggers = store.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]}
-	b.containers = store.Containers{Client: db, Table: env["CONTAINERS_TABLE"]}
+	counts := store.Counts{Client: db, Table: env["COUNTS_TABLE"]}
+	snapshots := store.Snapshots{Client: db, Table: mototest.Environment(b.t, "list-trigger")["SNAPSHOTS_TABLE"]}
+	b.triggers = store.Triggers{Client: db, Table: env["TRIGGERS_TABLE"], Counts: counts, Snapshots: snapshots}
+	b.containers = store.Containers{Client: db, Table: env["CONTAINERS_TABLE"], Counts: counts, Snapshots: snapshots}
 }
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
@@ -151,6 +153,7 @@ func TestTriggers_CreateSucceedsIfOnlyItsAnswersAreLost(t *testing.T) {
 	t.Parallel()
 	for lost := 1; lost <= 5; lost++ { // the SDK tries three times; then the row is read
 		b := setup(t)
+		b.create(daily) // so that there are counts
 		cfg := mototest.Config(t)
 		cfg.HTTPClient = &losing{left: lost}
 		b.use(cfg)
@@ -279,7 +282,7 @@ func TestTriggers_MarkDeletingAndRemoveAreIdempotent(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	created := b.create(daily)
-	if err := b.triggers.Remove(t.Context(), created.ID); !errors.Is(err, store.ErrSuperseded) {
+	if err := b.triggers.Remove(t.Context(), created); !errors.Is(err, store.ErrSuperseded) {
 		t.Errorf("removing a trigger that nobody deleted: %v", err)
 	}
 	for range 2 {
@@ -289,7 +292,7 @@ func TestTriggers_MarkDeletingAndRemoveAreIdempotent(t *testing.T) {
 		}
 	}
 	for range 2 {
-		if err := b.triggers.Remove(t.Context(), created.ID); err != nil {
+		if err := b.triggers.Remove(t.Context(), created); err != nil {
 			t.Error(err)
 		}
 	}
