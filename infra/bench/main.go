@@ -1,6 +1,9 @@
-// Command bench measures the relay and the functions' starts, each against its floor
-// in the same run, because ratios say more than the figures of one machine. It prints
-// tables. With -short it measures little, to show that the measuring works.
+// Command bench measures lists, the relay and the functions' starts. It compares the relay and
+// the starts with a floor in the same run, because ratios say more than the figures of one
+// machine. It prints tables. With -short it measures little, to show that the measuring works.
+//
+// Lists are measured with the function's binary on a stand-in for DynamoDB, whose calls and units
+// are counted.
 //
 // The floor of the relay is a plain nats.go subscriber that posts with net/http;
 // NATS server, publisher and container run in this process for both. The floor of
@@ -53,6 +56,8 @@ type effort struct {
 	fixedTime time.Duration
 	// starts is the number of starts of each binary.
 	starts int
+	// triggers are the numbers of triggers that are listed.
+	triggers []int
 }
 
 // load is the load of the relay and its floor.
@@ -69,13 +74,17 @@ var (
 		loads: []load{
 			{1, 0, messages / 20}, {64, 0, messages}, {256, 0, messages}, {256, 20 * time.Millisecond, messages / 2},
 		},
-		rounds: 3, fixedTime: 5 * time.Second, starts: 25,
+		rounds: 3, fixedTime: 5 * time.Second, starts: 25, triggers: []int{100, 1_000, 10_000, 100_000},
 	}
-	brief = effort{loads: []load{{64, 0, messages / 100}}, rounds: 1, fixedTime: 500 * time.Millisecond, starts: 2}
+	brief = effort{loads: []load{{64, 0, messages / 100}}, rounds: 1, fixedTime: 500 * time.Millisecond, starts: 2, triggers: []int{100, 1_000}}
 )
 
 func run(ctx context.Context, of effort) error {
-	fmt.Println("NATS to HTTP: 200-byte messages, the relay against a plain subscriber")
+	fmt.Println("Lists: page 1 of 20 triggers, and all pages of 100; units of DynamoDB, and how often the index is read over")
+	if err := listsTable(ctx, of.triggers); err != nil {
+		return err
+	}
+	fmt.Println("\nNATS to HTTP: 200-byte messages, the relay against a plain subscriber")
 	environments, err := relayTable(ctx, moto.Python(), of)
 	if err != nil {
 		return err

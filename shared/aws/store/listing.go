@@ -48,14 +48,9 @@ func convert[R, D any](rows []R, to func(R) D) []D {
 	return list
 }
 
-const (
-	// few is the largest number of entries of a scope that each page may read again. They are
-	// some 110 KB, which is 14 read units. A list that reads more stores a snapshot.
-	few = 500
-	// near is the largest number of entries that a page after the first one may read to skip
-	// those of the pages before it.
-	near = 200
-)
+// few is the largest number of entries of a scope that each page may read again. They are some
+// 200 KB, which is 25 read units. A list that reads more stores a snapshot.
+const few = 500
 
 // list returns the rows of the query's page, and the number of rows on all pages. The rows
 // are strongly consistent; which rows there are comes from an index, which lags, or from a
@@ -72,8 +67,9 @@ func (r rows[R]) list(ctx context.Context, snapshots Snapshots, q listing.Query)
 // page returns the IDs of the query's page, and the number of IDs on all pages.
 //
 // Offsets make lists expensive: page 100 is found by counting what comes before it. A page near
-// the beginning, in the order of the index, takes only the entries up to it. For any other page
-// the whole scope is read, and the snapshot of the result serves the pages that follow.
+// the beginning, in the order of the index, reads only the entries up to it: as long as a client
+// that asks for one page after another has then read the scope once over. For any other page the
+// whole scope is read, and the snapshot of the result serves the pages that follow.
 func (r rows[R]) page(ctx context.Context, snapshots Snapshots, q listing.Query) (ids []string, total int, err error) {
 	of := scopeOf(r.resource, q)
 	count, counted, err := r.counts.get(ctx, of)
@@ -85,7 +81,7 @@ func (r rows[R]) page(ctx context.Context, snapshots Snapshots, q listing.Query)
 	}
 	projects, total := count.readable(q)
 	to := q.Page * q.PageSize
-	if reads := to * len(projects); counted && inIndexOrder(q) && reads < total && (q.Page == 1 || reads <= near) {
+	if reads := to * len(projects); counted && inIndexOrder(q) && reads < total && reads*(q.Page+1)/2 <= total {
 		entries, err := r.first(ctx, of, projects, q, to)
 		return idsOf(pageOf(entries, q)), total, err
 	}
