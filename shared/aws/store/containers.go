@@ -124,7 +124,7 @@ func (c Containers) Requeue(ctx context.Context, id string, now time.Time) error
 // OfNamespace returns the IDs of the containers in a namespace. It reads an index,
 // which may lag.
 func (c Containers) OfNamespace(ctx context.Context, ns namespace.Namespace) ([]string, error) {
-	entries, err := readAll(ctx, c.Client, c.Table, scopeOfOwner(container.Resource, ownerKey(ns.Region, ns.OrganizationID)), ns.ProjectID)
+	entries, err := read(ctx, c.Client, c.Table, scopeOfOwner(container.Resource, ownerKey(ns.Region, ns.OrganizationID)), part{projects: []string{ns.ProjectID}})
 	return idsOf(slices.DeleteFunc(entries, func(e entry) bool { return e.namespaceID != ns.ID })), err
 }
 

@@ -153,7 +153,7 @@ func (c Counts) add(m membership, by int, now time.Time) (types.TransactWriteIte
 
 // begin counts a scope that has no count. It does nothing if there is one meanwhile.
 func (r rows[R]) begin(ctx context.Context, of scope) error {
-	entries, err := readAll(ctx, r.client, r.table, of, "")
+	entries, err := read(ctx, r.client, r.table, of, part{})
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (c Counts) Recount(ctx context.Context, triggers Triggers, containers Conta
 	if now.Sub(time.Time(stored.ChangedAt)) < settled {
 		return "", next, nil
 	}
-	entries, err := readAll(ctx, c.Client, table, stored.scope(), "")
+	entries, err := read(ctx, c.Client, table, stored.scope(), part{})
 	if err != nil {
 		return "", next, err
 	}

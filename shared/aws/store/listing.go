@@ -80,28 +80,26 @@ func (r rows[R]) page(ctx context.Context, snapshots Snapshots, q listing.Query)
 		return nil, 0, nil // the container is not the caller's
 	}
 	projects, total := count.readable(q)
+	inOrder := func(entries []entry) []entry {
+		slices.SortFunc(entries, func(a, b entry) int { return compare(q.Order, a, b) })
+		return entries
+	}
 	to := q.Page * q.PageSize
 	if reads := to * len(projects); counted && inIndexOrder(q) && reads < total && reads*(q.Page+1)/2 <= total {
-		entries, err := r.first(ctx, of, projects, q, to)
-		return idsOf(pageOf(entries, q)), total, err
+		entries, err := read(ctx, r.client, r.table, of, part{projects, to, q.Order.Descending})
+		return idsOf(pageOf(inOrder(entries), q)), total, err
 	}
-	mayBeMany := !counted || count.Total > few
-	if mayBeMany && q.Page > 1 {
+	if mayBeMany := !counted || total > few; mayBeMany && q.Page > 1 {
 		if ids, total, ok := snapshots.page(ctx, r.resource, q); ok {
 			return ids, total, nil
 		}
 	}
-	only := ""
-	if len(q.ProjectIDs) == 1 {
-		only = q.ProjectIDs[0]
-	}
-	all, err := readAll(ctx, r.client, r.table, of, only)
+	all, err := read(ctx, r.client, r.table, of, part{projects: q.ProjectIDs})
 	if err != nil {
 		return nil, 0, err
 	}
 	many := len(all) > few
-	entries := slices.DeleteFunc(all, func(e entry) bool { return !matches(q, e) })
-	slices.SortFunc(entries, func(a, b entry) int { return compare(q.Order, a, b) })
+	entries := inOrder(slices.DeleteFunc(all, func(e entry) bool { return !matches(q, e) }))
 	if many && len(entries) > q.PageSize {
 		if err := snapshots.store(ctx, r.resource, q, idsOf(entries)); err != nil {
 			// The page is right without it.
@@ -155,9 +153,9 @@ func ownerKey(region, organizationID string) string { return region + "#" + orga
 
 // entry is a row as the indexes of scopes project it.
 type entry struct {
-	id, owner, name, namespaceID, containerID string
-	source                                    trigger.Source
-	project, created                          string // parts of the attribute "listing"
+	id, owner, name, namespaceID string
+	source                       trigger.Source
+	project, created             string // parts of the attribute "listing"
 }
 
 func newEntry(item map[string]types.AttributeValue) entry {
@@ -170,62 +168,58 @@ func newEntry(item map[string]types.AttributeValue) entry {
 	}
 	e := entry{
 		id: text("id"), owner: text("owner"), name: text("name"),
-		namespaceID: text("namespace_id"), containerID: text("container_id"), source: trigger.Source(text("source_type")),
+		namespaceID: text("namespace_id"), source: trigger.Source(text("source_type")),
 	}
 	e.project, e.created, _ = strings.Cut(text("listing"), "#")
 	e.created, _, _ = strings.Cut(e.created, "#")
 	return e
 }
 
-// readAll returns the entries of a scope, or of one of its projects.
-func readAll(ctx context.Context, client *dynamodb.Client, table string, of scope, project string) (entries []entry, err error) {
-	pages := dynamodb.NewQueryPaginator(client, query(table, of, project))
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("reading the entries of %s: %w", of.name, err)
-		}
-		for _, item := range page.Items {
-			if e := newEntry(item); e.owner == of.owner {
-				entries = append(entries, e)
-			}
-		}
-	}
-	return entries, nil
-}
-
 // maxQueries is the number of projects of a scope that are read at the same time.
 const maxQueries = 16
 
-// first returns the first entries of the projects of a scope, up to count, in the query's order,
-// which is that of the index. It reads no more than count entries of each project.
-func (r rows[R]) first(ctx context.Context, of scope, projects []string, q listing.Query, count int) ([]entry, error) {
-	parts := make([][]entry, len(projects))
+// part is the part of a scope that is read.
+type part struct {
+	// projects are the projects that are read. Nil means the whole scope.
+	projects []string
+	// most is the largest number of entries of each project that are read, from the oldest one
+	// or from the newest one. 0 means all.
+	most       int
+	fromNewest bool
+}
+
+// read returns the entries of a part of a scope. They are not ordered.
+func read(ctx context.Context, client *dynamodb.Client, table string, of scope, p part) ([]entry, error) {
+	projects := p.projects
+	if projects == nil {
+		projects = []string{""}
+	}
+	entries := make([][]entry, len(projects))
 	reads, ctx := errgroup.WithContext(ctx)
 	reads.SetLimit(maxQueries)
 	for i, project := range projects {
 		reads.Go(func() error {
-			input := query(r.table, of, project)
-			input.ScanIndexForward, input.Limit = aws.Bool(!q.Order.Descending), aws.Int32(int32(count))
-			pages := dynamodb.NewQueryPaginator(r.client, input)
-			for pages.HasMorePages() && len(parts[i]) < count {
+			input := query(table, of, project)
+			if input.ScanIndexForward = aws.Bool(!p.fromNewest); p.most > 0 {
+				input.Limit = aws.Int32(int32(p.most))
+			}
+			pages := dynamodb.NewQueryPaginator(client, input)
+			for pages.HasMorePages() && (p.most == 0 || len(entries[i]) < p.most) {
 				page, err := pages.NextPage(ctx)
 				if err != nil {
-					return fmt.Errorf("reading the first entries of %s: %w", of.name, err)
+					return fmt.Errorf("reading the entries of %s: %w", of.name, err)
 				}
 				for _, item := range page.Items {
-					parts[i] = append(parts[i], newEntry(item))
+					if e := newEntry(item); e.owner == of.owner {
+						entries[i] = append(entries[i], e)
+					}
 				}
 			}
 			return nil
 		})
 	}
-	if err := reads.Wait(); err != nil {
-		return nil, err
-	}
-	entries := slices.Concat(parts...)
-	slices.SortFunc(entries, func(a, b entry) int { return compare(q.Order, a, b) })
-	return entries, nil
+	err := reads.Wait()
+	return slices.Concat(entries...), err
 }
 
 // query returns the query for the entries of a scope, or of one of its projects.
@@ -244,9 +238,7 @@ func query(table string, of scope, project string) *dynamodb.QueryInput {
 }
 
 func matches(q listing.Query, e entry) bool {
-	return (q.ProjectIDs == nil || slices.Contains(q.ProjectIDs, e.project)) &&
-		(q.NamespaceID == "" || q.NamespaceID == e.namespaceID) &&
-		(q.ContainerID == "" || q.ContainerID == e.containerID) &&
+	return (q.NamespaceID == "" || q.NamespaceID == e.namespaceID) &&
 		(q.Source == "" || q.Source == e.source) &&
 		(q.Name == "" || q.Name == e.name)
 }

@@ -203,6 +203,27 @@ func TestList_AnswersEveryPageAndReadsTheIndexFewTimes(t *testing.T) {
 	}
 }
 
+func TestList_ReadsOnlyTheProjectsThatTheCallerMayRead(t *testing.T) {
+	t.Parallel()
+	c := newCrowd(t, 600, 3)
+	for name, test := range map[string]struct {
+		projects []string
+		most     int64
+	}{
+		"a small project":             {c.projects[1:2], 1},
+		"two small projects":          {c.projects[1:], 2},
+		"a project without a trigger": {[]string{uuid.NewString()}, 0},
+		"none":                        {[]string{}, 0},
+	} {
+		for _, q := range []listing.Query{{}, {Order: listing.Order{ByName: true}}, {Source: trigger.SourceCron}} {
+			q.ProjectIDs = test.projects
+			if ids, total, read := c.page(q, 1, 20); int64(total) != test.most || len(ids) != total || read > test.most {
+				t.Errorf("%s: %+v: got %d of %d, read %d entries", name, q, len(ids), total, read)
+			}
+		}
+	}
+}
+
 func TestList_PageAfterAnotherReadsNoIndexOfOtherOrders(t *testing.T) {
 	t.Parallel()
 	c := newCrowd(t, 600, 1)
