@@ -30,8 +30,9 @@ type Guard struct {
 	held     *held
 	roles    atomic.Pointer[roles]
 	invoke   atomic.Pointer[func(function string, payload []byte) error]
-	endpoint string
+	tables   *emulated
 	lag      atomic.Pointer[lag]
+	meter    atomic.Pointer[meter]
 }
 
 // New makes a proxy to the emulator's endpoint.
@@ -41,7 +42,7 @@ func New(endpoint string) (*Guard, error) {
 		return nil, fmt.Errorf("reading the endpoint: %w", err)
 	}
 	held := newHeld()
-	return &Guard{endpoint: endpoint, rates: newRates(), mappings: newMappings(endpoint, held), held: held, proxy: &httputil.ReverseProxy{
+	return &Guard{tables: newEmulated(endpoint), rates: newRates(), mappings: newMappings(endpoint, held), held: held, proxy: &httputil.ReverseProxy{
 		ModifyResponse: func(r *http.Response) error {
 			if err := age(r); err != nil {
 				return err
@@ -94,6 +95,10 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	g.meter.Load().count(w, r, body, func(w http.ResponseWriter) { g.serve(w, r, body) })
+}
+
+func (g *Guard) serve(w http.ResponseWriter, r *http.Request, body []byte) {
 	problem := g.rates.exceeded(r)
 	if problem == nil {
 		problem = g.roles.Load().denied(r, body)
@@ -114,6 +119,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		r = g.mappings.reuse(r, body)
+		var err error
 		if r, err = g.held.request(r, body); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return

@@ -25,26 +25,12 @@ import (
 // It knows tables with the key "id", which all tables with an index have here. It does not
 // change counts without items, and it shows no old state to a query with a filter.
 type lag struct {
-	endpoint string
-	client   *http.Client
+	tables *emulated
 	// of returns how long the indexes lag behind the next write.
 	of func() time.Duration
 
-	mu      sync.Mutex
-	before  map[string]map[string]version // by the table and the row's ID
-	indexes map[string]map[string]index   // by the table and the index's name
-}
-
-// item is a row, or the part of a row that an index projects, in DynamoDB's form.
-type item map[string]json.RawMessage
-
-// compact returns a value without the spaces that the emulator puts into it.
-func compact(value json.RawMessage) string {
-	var text bytes.Buffer
-	if json.Compact(&text, value) != nil {
-		return "" // there is none
-	}
-	return text.String()
+	mu     sync.Mutex
+	before map[string]map[string]version // by the table and the row's ID
 }
 
 // version is a state of a row that the indexes show.
@@ -53,25 +39,10 @@ type version struct {
 	until time.Time
 }
 
-// index is an index as DescribeTable answers it.
-type index struct {
-	IndexName  string
-	KeySchema  []struct{ AttributeName, KeyType string }
-	Projection struct {
-		ProjectionType   string
-		NonKeyAttributes []string
-	}
-}
-
 // SetIndexLag makes the indexes of tables lag. of returns for each write how long they do.
 func (g *Guard) SetIndexLag(of func() time.Duration) {
-	g.lag.Store(&lag{
-		endpoint: g.endpoint, client: http.DefaultClient, of: of,
-		before: map[string]map[string]version{}, indexes: map[string]map[string]index{},
-	})
+	g.lag.Store(&lag{tables: g.tables, of: of, before: map[string]map[string]version{}})
 }
-
-const dynamoDBTarget = "DynamoDB_20120810."
 
 // write is the part of a write to a table that names the row.
 type write struct {
@@ -116,10 +87,11 @@ func (l *lag) request(r *http.Request, body []byte) (*http.Request, error) {
 		if asked.IndexName == "" {
 			return r, nil
 		}
-		described, err := l.describe(r, asked.TableName, asked.IndexName)
+		table, err := l.tables.describe(r, asked.TableName)
 		if err != nil {
 			return r, err
 		}
+		described := table.indexes[asked.IndexName]
 		r.Header.Del("Accept-Encoding") // response must be able to read the answer
 		return r.WithContext(context.WithValue(r.Context(), lagging{}, func(answer map[string]any) error { return l.age(asked, described, answer) })), nil
 	}
@@ -137,7 +109,7 @@ func (l *lag) note(r *http.Request, one write) error {
 		return nil
 	}
 	var answer struct{ Item item }
-	err := l.call(r, "GetItem", map[string]any{"TableName": one.TableName, "Key": map[string]json.RawMessage{"id": json.RawMessage(id)}, "ConsistentRead": true}, &answer)
+	err := l.tables.call(r, "GetItem", map[string]any{"TableName": one.TableName, "Key": map[string]json.RawMessage{"id": json.RawMessage(id)}, "ConsistentRead": true}, &answer)
 	if err != nil {
 		return err
 	}
@@ -150,58 +122,6 @@ func (l *lag) note(r *http.Request, one write) error {
 	}
 	if last, ok := rows[id]; !ok || time.Now().After(last.until) {
 		rows[id] = version{answer.Item, time.Now().Add(behind)} // else the index has not caught up
-	}
-	return nil
-}
-
-// describe returns an index.
-func (l *lag) describe(r *http.Request, table, name string) (index, error) {
-	l.mu.Lock()
-	known, ok := l.indexes[table]
-	l.mu.Unlock()
-	if ok {
-		return known[name], nil
-	}
-	var answer struct {
-		Table struct{ GlobalSecondaryIndexes []index }
-	}
-	if err := l.call(r, "DescribeTable", map[string]any{"TableName": table}, &answer); err != nil {
-		return index{}, err
-	}
-	known = map[string]index{}
-	for _, one := range answer.Table.GlobalSecondaryIndexes {
-		known[one.IndexName] = one
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.indexes[table] = known
-	return known[name], nil
-}
-
-// call calls the emulator as the caller of another call.
-func (l *lag) call(as *http.Request, operation string, input, answer any) error {
-	body, err := json.Marshal(input)
-	if err != nil {
-		return fmt.Errorf("encoding a %s: %w", operation, err)
-	}
-	r, err := http.NewRequestWithContext(as.Context(), http.MethodPost, l.endpoint, bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("calling %s: %w", operation, err)
-	}
-	for _, name := range []string{"Authorization", "X-Amz-Date", "Content-Type"} {
-		r.Header.Set(name, as.Header.Get(name))
-	}
-	r.Header.Set("X-Amz-Target", dynamoDBTarget+operation)
-	response, err := l.client.Do(r)
-	if err != nil {
-		return fmt.Errorf("calling %s: %w", operation, err)
-	}
-	defer func() { _ = response.Body.Close() }() // it is read
-	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", operation, response.Status)
-	}
-	if err := json.NewDecoder(response.Body).Decode(answer); err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", operation, err)
 	}
 	return nil
 }
@@ -248,13 +168,13 @@ func (q query) matches(row item) bool {
 // project returns the attributes of a row that the index has. It returns false if the row
 // does not have the index's keys.
 func (i index) project(row item) (projected item, ok bool) {
-	projected = item{"id": row["id"]}
-	names := i.Projection.NonKeyAttributes
+	projected = item{}
+	names := append(slices.Clone(i.tableKeys), i.Projection.NonKeyAttributes...)
 	for _, key := range i.KeySchema {
 		if row[key.AttributeName] == nil {
 			return nil, false
 		}
-		names = append(slices.Clone(names), key.AttributeName)
+		names = append(names, key.AttributeName)
 	}
 	for _, name := range names {
 		if value, has := row[name]; has {
