@@ -159,6 +159,7 @@ type testBundle struct {
 	secretKey    string
 	api          *container.API
 	containerID  string
+	endpoint     string // the container's
 	calls        chan call
 	// answer is the status that the container gives; change it with setAnswer.
 	answerMu sync.Mutex
@@ -195,7 +196,8 @@ func setupIn(t *testing.T, w *world) *testBundle {
 		w.WriteHeader(b.answer)
 	}))
 	t.Cleanup(server.Close)
-	b.containerID = b.createContainer(map[string]any{"name": "c", "public_endpoint": server.URL})
+	b.endpoint = server.URL
+	b.containerID = b.createContainer(map[string]any{"name": "c", "public_endpoint": b.endpoint})
 	return b
 }
 

@@ -55,6 +55,8 @@ type hosted struct {
 
 	mu   sync.Mutex
 	idle []*environment
+	// begun and ended are the numbers of invocations so far.
+	begun, ended int
 }
 
 // Start makes the host ready for functions, until Close.
@@ -118,6 +120,18 @@ func (h *Host) find(name string) (*hosted, error) {
 		return f, nil
 	}
 	return nil, fmt.Errorf("%s: %w", name, ErrNoFunction)
+}
+
+// Invocations returns how many invocations of a function have ended, and how many have not, by
+// its name or ARN.
+func (h *Host) Invocations(name string) (ended, underWay int) {
+	f, err := h.find(name)
+	if err != nil {
+		return 0, 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.ended, f.begun - f.ended
 }
 
 // Has reports whether there is a function of that name or ARN.
@@ -270,6 +284,14 @@ func (h *Host) run(ctx context.Context, f *hosted, id string, payload []byte) ([
 		h.Log(f.label, "FAILED "+err.Error())
 		return nil, err
 	}
+	f.mu.Lock()
+	f.begun++
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.ended++
+	}()
 	began := time.Now()
 	result, reusable := e.run(h.ctx, &invocation{
 		id: id, payload: payload, started: make(chan struct{}), done: make(chan outcome, 1),

@@ -32,6 +32,14 @@ func (c Containers) rows() rows[containerRow] {
 	return rows[containerRow]{c.Client, c.Table, container.Resource, c.Counts}
 }
 
+// ofTriggers returns the scopes that begin and end with a container: that of its triggers.
+func (c Containers) ofTriggers(ct container.Container) []scope {
+	if c.Counts == (Counts{}) {
+		return nil
+	}
+	return []scope{scopeOfContainer(trigger.Resource, ownerKey(ct.Region, ct.OrganizationID), ct.ID)}
+}
+
 // in returns the counts that a container is in.
 func (c Containers) in(ct container.Container) []membership {
 	return c.Counts.of(ct.ProjectID, membership{of: scopeOfOwner(container.Resource, ownerKey(ct.Region, ct.OrganizationID))})
@@ -46,7 +54,7 @@ func (c Containers) Get(ctx context.Context, id string) (container.Container, er
 // Create adds a container under its new ID. It is idempotent, so a caller may repeat it
 // after a lost answer.
 func (c Containers) Create(ctx context.Context, ct container.Container) error {
-	return c.rows().create(ctx, creation[containerRow]{id: ct.ID, row: newContainerRow(ct), in: c.in(ct)})
+	return c.rows().create(ctx, creation[containerRow]{id: ct.ID, row: newContainerRow(ct), in: c.in(ct), begins: c.ofTriggers(ct)})
 }
 
 // CreateIn adds a container to its namespace. It returns ErrNotFound if the namespace does
@@ -56,7 +64,7 @@ func (c Containers) Create(ctx context.Context, ct container.Container) error {
 func (c Containers) CreateIn(ctx context.Context, namespaces Namespaces, ct container.Container) error {
 	return c.rows().create(ctx, creation[containerRow]{
 		id: ct.ID, row: newContainerRow(ct), further: map[string]any{"in_namespace": true},
-		under: parent{namespaces.Table, namespace.Resource, ct.NamespaceID}, in: c.in(ct),
+		under: parent{namespaces.Table, namespace.Resource, ct.NamespaceID}, in: c.in(ct), begins: c.ofTriggers(ct),
 	})
 }
 
@@ -96,11 +104,7 @@ func (c Containers) MarkDeletingBy(ctx context.Context, id string, by auth.Chang
 // Remove deletes the row of a container that is being deleted, and the count of its triggers.
 // It does nothing if there is no row.
 func (c Containers) Remove(ctx context.Context, ct container.Container) error {
-	var ends []scope
-	if c.Counts != (Counts{}) {
-		ends = []scope{scopeOfContainer(trigger.Resource, ownerKey(ct.Region, ct.OrganizationID), ct.ID)}
-	}
-	return c.rows().remove(ctx, ct.ID, c.in(ct), ends...)
+	return c.rows().remove(ctx, ct.ID, c.in(ct), c.ofTriggers(ct)...)
 }
 
 // Deleting returns the IDs of the containers that are being deleted and were last

@@ -28,6 +28,8 @@ type creation[R any] struct {
 	further map[string]any
 	under   parent
 	in      []membership
+	// begins are the scopes that begin with the row.
+	begins []scope
 }
 
 // create adds a row and counts it, in one transaction. It returns ErrNotFound if the parent
@@ -78,8 +80,8 @@ func (r rows[R]) create(ctx context.Context, of creation[R]) error {
 	}
 }
 
-// creates returns the parts of the transaction: the row, its parent if it has one, and the
-// counts.
+// creates returns the parts of the transaction: the row, its parent if it has one, the counts
+// that begin, and the counts that change.
 func (r rows[R]) creates(of creation[R]) ([]types.TransactWriteItem, error) {
 	item, err := encode(of.row)
 	if err != nil {
@@ -100,6 +102,13 @@ func (r rows[R]) creates(of creation[R]) ([]types.TransactWriteItem, error) {
 		}})
 	}
 	now := time.Now()
+	for _, scope := range of.begins {
+		none, err := encode(newCountRow(scope, nil, now))
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, types.TransactWriteItem{Put: &types.Put{TableName: &r.counts.Table, Item: none}})
+	}
 	for _, m := range of.in {
 		add, err := r.counts.add(m, 1, now)
 		if err != nil {
