@@ -3,17 +3,15 @@
 package main
 
 import (
-	"log/slog"
-	"os"
-
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"containertriggers/shared/api/httpapi"
 	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/platform/logs"
 )
 
 func main() {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	logs.Start()
 	handler, err := newHandler(awsconfig.Settings[httpapi.Settings]())
 	if err != nil {
 		awsconfig.Fatal(err)

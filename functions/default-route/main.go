@@ -4,16 +4,14 @@
 package main
 
 import (
-	"log/slog"
-	"os"
-
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"containertriggers/shared/api/httpapi"
 	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/platform/logs"
 )
 
 func main() {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	logs.Start()
 	lambda.Start(newHandler(awsconfig.Settings[httpapi.Settings]()))
 }

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"log/slog"
-	"os"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -20,6 +18,7 @@ import (
 	"containertriggers/shared/dispatch/record"
 	"containertriggers/shared/dispatch/resolve"
 	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/platform/logs"
 )
 
 type settings struct {
@@ -33,7 +32,7 @@ type settings struct {
 }
 
 func main() {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	logs.Start()
 	s := awsconfig.Settings[settings]()
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)

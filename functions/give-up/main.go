@@ -2,8 +2,6 @@
 package main
 
 import (
-	"log/slog"
-	"os"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -14,6 +12,7 @@ import (
 	"containertriggers/shared/aws/lifecycle"
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/platform/logs"
 	"containertriggers/shared/relay"
 )
 
@@ -27,7 +26,7 @@ type settings struct {
 }
 
 func main() {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	logs.Start()
 	s := awsconfig.Settings[settings]()
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"log/slog"
-	"os"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -18,6 +16,7 @@ import (
 	"containertriggers/shared/aws/seal"
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/platform/logs"
 	"containertriggers/shared/source"
 )
 
@@ -32,7 +31,7 @@ type settings struct {
 }
 
 func main() {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	logs.Start()
 	s := awsconfig.Settings[settings]()
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"log/slog"
-	"os"
 	"runtime/debug"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"containertriggers/shared/dispatch/record"
 	"containertriggers/shared/dispatch/resolve"
 	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/platform/logs"
 	"containertriggers/shared/relay"
 )
 
@@ -51,7 +50,7 @@ const (
 )
 
 func main() {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	logs.Start()
 	s := awsconfig.Settings[settings]()
 	debug.SetGCPercent(gcPercent)
 	memory := s.MemoryMB << 20

@@ -2,8 +2,6 @@
 package main
 
 import (
-	"log/slog"
-	"os"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -12,6 +10,7 @@ import (
 
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/platform/logs"
 	"containertriggers/shared/relay/shard"
 )
 
@@ -24,7 +23,7 @@ type settings struct {
 }
 
 func main() {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	logs.Start()
 	s := awsconfig.Settings[settings]()
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)

@@ -2,8 +2,6 @@ package httpapi
 
 import (
 	"cmp"
-	"log/slog"
-	"os"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -14,6 +12,7 @@ import (
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/auth"
 	"containertriggers/shared/platform/awsconfig"
+	"containertriggers/shared/platform/logs"
 )
 
 // Settings are the settings that all functions of the API share. A function embeds them in
@@ -40,7 +39,7 @@ func (s Settings) DomainOf(event events.APIGatewayV2HTTPRequest) string {
 // Lambda ends the process. If a setting is missing, the process ends at once with one line
 // that names the setting.
 func Start[S interface{ common() Settings }, T any](operation func(S, aws.Config, *dynamodb.Client) Operation[T]) {
-	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stdout, nil)))
+	logs.Start()
 	settings := awsconfig.Settings[S]()
 	cfg := awsconfig.FromEnvironment()
 	db := dynamodb.NewFromConfig(cfg)

@@ -92,5 +92,9 @@ func Log(ctx context.Context, log *slog.Logger, message string, s Set, more ...s
 		}
 	}
 	attributes = append(attributes, slog.Any("_aws", definition{time.Now().UnixMilli(), []directive{one}}))
-	log.LogAttrs(ctx, slog.LevelInfo, message, attributes...) //nolint:sloglint // the caller names what is counted
+	line := slog.NewRecord(time.Now(), slog.LevelInfo, message, 0)
+	line.AddAttrs(attributes...)
+	if err := log.Handler().Handle(ctx, line); err != nil { // whatever the level of the log is
+		slog.ErrorContext(ctx, "metrics are lost", "error", err)
+	}
 }
