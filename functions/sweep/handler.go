@@ -61,7 +61,9 @@ func (f function) handle(ctx context.Context) error {
 	if s.progress == nil {
 		s.progress = map[string]string{}
 	}
+	stop := s.listAll(ctx)
 	failures := s.runAll(ctx, s.scans())
+	stop()
 	if !maps.Equal(s.progress, began) {
 		failures = append(failures, f.bookmarks.Set(ctx, bookmark, s.progress))
 	}

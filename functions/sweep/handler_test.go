@@ -369,6 +369,7 @@ func (b *testBundle) sweepWithoutRelays() {
 	b.t.Helper()
 	s := &sweep{function: b.function, found: map[string]int{}, progress: map[string]string{}}
 	s.sources.Relay.Shards = 1
+	defer s.listAll(b.t.Context())()
 	for _, w := range s.scans() {
 		if err := s.run(b.t.Context(), w); err != nil {
 			b.t.Fatal(err)
