@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,7 +14,6 @@ import (
 	"containertriggers/shared/domain/auth"
 	"containertriggers/shared/domain/container"
 	"containertriggers/shared/domain/environment"
-	"containertriggers/shared/domain/listing"
 	"containertriggers/shared/domain/namespace"
 	"containertriggers/shared/domain/trigger"
 )
@@ -106,13 +106,42 @@ func (c Containers) Requeue(ctx context.Context, id string, now time.Time) error
 	return c.rows().requeue(ctx, id, now)
 }
 
-// OfNamespace returns the IDs of the containers in a namespace. It reads an index,
-// which may lag.
-func (c Containers) OfNamespace(ctx context.Context, ns namespace.Namespace) ([]string, error) {
-	entries, err := match(ctx, c.Client, c.Table, listing.Query{
-		Region: ns.Region, OrganizationID: ns.OrganizationID, ProjectIDs: []string{ns.ProjectID}, NamespaceID: ns.ID,
-	})
-	return ids(entries), err
+// OfNamespace returns the IDs of the containers in a namespace from the index, which may lag.
+// It returns at most that many, or all if most is 0. It reads the containers of the
+// namespace's project in the order of their creation, and stops as soon as it has enough.
+func (c Containers) OfNamespace(ctx context.Context, ns namespace.Namespace, most int) ([]string, error) {
+	condition, filter := "#owner = :owner AND begins_with(#listing, :project)", "#namespace_id = :namespace"
+	input := &dynamodb.QueryInput{
+		TableName: &c.Table, IndexName: aws.String(byOwner), KeyConditionExpression: &condition, FilterExpression: &filter,
+		ExpressionAttributeNames: placeholders(condition + filter),
+		ExpressionAttributeValues: map[string]types.AttributeValue{
+			":owner":     &types.AttributeValueMemberS{Value: ownerKey(ns.Region, ns.OrganizationID)},
+			":project":   &types.AttributeValueMemberS{Value: ns.ProjectID + "#"},
+			":namespace": &types.AttributeValueMemberS{Value: ns.ID},
+		},
+	}
+	if most > 0 {
+		input.Limit = aws.Int32(int32(most))
+	}
+	var ids []string
+	for {
+		page, err := c.Client.Query(ctx, input)
+		if err != nil {
+			return nil, fmt.Errorf("listing the containers of namespace %s: %w", ns.ID, err)
+		}
+		for _, item := range page.Items {
+			if id, ok := item["id"].(*types.AttributeValueMemberS); ok {
+				ids = append(ids, id.Value)
+			}
+		}
+		if most > 0 && len(ids) >= most {
+			return ids[:most], nil
+		}
+		if page.LastEvaluatedKey == nil {
+			return ids, nil
+		}
+		input.ExclusiveStartKey, input.Limit = page.LastEvaluatedKey, nil // older containers are of other namespaces
+	}
 }
 
 // InNamespaces returns the containers that [Containers.CreateIn] added, from one page of
