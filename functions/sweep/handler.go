@@ -24,17 +24,20 @@ type function struct {
 	bookmarks  store.Bookmarks
 	sources    source.Sources
 	// stack is the dimension of the metrics.
-	stack    string
+	stack string
+	// pages is the number of pages that a scan for drift or orphans may handle in a run.
+	pages    int
 	scanTime time.Duration
 	now      func() time.Time
 }
 
-func newFunction(sources source.Sources, containers store.Containers, namespaces store.Namespaces, stack string, now func() time.Time) function {
+// newFunction returns a sweep that compares at most that many rows in a run.
+func newFunction(sources source.Sources, containers store.Containers, namespaces store.Namespaces, stack string, rows int, now func() time.Time) function {
 	claims := sources.Queues.Claims
 	return function{
 		triggers: sources.Queues.Triggers, containers: containers, namespaces: namespaces, claims: claims,
 		bookmarks: store.Bookmarks(claims), // one table has both
-		sources:   sources, stack: stack, scanTime: scanTime, now: now,
+		sources:   sources, stack: stack, pages: max(rows/pageSize, 1), scanTime: scanTime, now: now,
 	}
 }
 

@@ -47,7 +47,7 @@ func setup(t *testing.T) *testBundle {
 	containers := store.Containers{Client: dynamodb.NewFromConfig(cfg), Table: mototest.Environment(t, "sweep")["CONTAINERS_TABLE"]}
 	sources := provisiontest.Sources(t, cfg)
 	namespaces := store.Namespaces{Client: containers.Client, Table: mototest.Environment(t, "sweep")["NAMESPACES_TABLE"]}
-	b := &testBundle{function: newFunction(sources, containers, namespaces, "test", time.Now), t: t, on: container.Container{
+	b := &testBundle{function: newFunction(sources, containers, namespaces, "test", 1000, time.Now), t: t, on: container.Container{
 		ID: uuid.NewString(), Region: "fr-par", Status: container.Ready, Tags: []string{}, Generation: 1,
 	}}
 	if err := containers.Create(t.Context(), b.on); err != nil {

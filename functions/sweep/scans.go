@@ -116,8 +116,8 @@ type scan struct {
 	page func(ctx context.Context, after string) (next string, err error)
 }
 
-// scans returns the scans of one run. Their pages limit the cost of a run, which compares a
-// thousand rows and as many schedules with AWS. Unfinished rows are few, so their scans read the
+// scans returns the scans of one run. Their pages limit the cost of a run, which compares
+// that many pages of rows and as many of schedules with AWS. Unfinished rows are few, so their scans read the
 // whole index. The scans that need a list come last, when most of it is there.
 func (s *sweep) scans() []scan {
 	return []scan{
@@ -127,11 +127,11 @@ func (s *sweep) scans() []scan {
 		{"unlisted triggers", 1, s.relist(s.triggers.Relist)},
 		{"unlisted containers", 1, s.relist(s.containers.Relist)},
 		{"unlisted namespaces", 1, s.relist(s.namespaces.Relist)},
-		{"orphaned containers", 2, s.orphanedContainers},
-		{"orphaned claims", 2, s.orphanedClaims},
-		{"orphaned schedules", 2, s.orphanedSchedules},
-		{"orphaned mappings", 2, s.orphanedMappings},
-		{"drifted triggers", 2, s.driftedTriggers},
+		{"orphaned containers", s.pages, s.orphanedContainers},
+		{"orphaned claims", s.pages, s.orphanedClaims},
+		{"orphaned schedules", s.pages, s.orphanedSchedules},
+		{"orphaned mappings", s.pages, s.orphanedMappings},
+		{"drifted triggers", s.pages, s.driftedTriggers},
 	}
 }
 

@@ -93,7 +93,7 @@ func newStandIn(b *testBundle, tr trigger.Trigger, count int) *standIn {
 	cfg.Credentials = aws.AnonymousCredentials{} // signatures would take most of the time
 	client := dynamodb.NewFromConfig(cfg)
 	s.f = newFunction(provisiontest.Sources(b.t, cfg), store.Containers{Client: client, Table: b.containers.Table},
-		store.Namespaces{Client: client, Table: b.namespaces.Table}, "test", time.Now)
+		store.Namespaces{Client: client, Table: b.namespaces.Table}, "test", 1000, time.Now)
 	s.f.sources.Queues.Mappings.Client = lambda.NewFromConfig((&eventsource.Pace{Interval: eventsource.SweepInterval}).Apply(cfg))
 	return s
 }
