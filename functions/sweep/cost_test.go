@@ -3,6 +3,8 @@ package main
 import (
 	"testing"
 	"time"
+
+	"containertriggers/infra/local/measured"
 )
 
 const (
@@ -21,7 +23,7 @@ func TestSweep_MakesFewCallsForManyUnchangedTriggers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%d calls in %s: %v", sum(calls), took, calls)
+		t.Logf("%d calls in %s: %v", measured.Sum(calls), took, calls)
 		return calls
 	}
 	// A trigger may have two schedules, which are read, and is verified then.
@@ -29,8 +31,8 @@ func TestSweep_MakesFewCallsForManyUnchangedTriggers(t *testing.T) {
 		t.Fatalf("a run over triggers that are not verified made %v", calls)
 	}
 	calls := run()
-	if sum(calls) > mostCalls || calls["GetSchedule"] > 0 || calls["UpdateItem"] > 0 {
-		t.Errorf("a run over unchanged triggers made %d calls: %v", sum(calls), calls)
+	if measured.Sum(calls) > mostCalls || calls["GetSchedule"] > 0 || calls["UpdateItem"] > 0 {
+		t.Errorf("a run over unchanged triggers made %d calls: %v", measured.Sum(calls), calls)
 	}
 
 	changed, gone := aws.scanned(0), aws.scanned(1)
@@ -38,11 +40,4 @@ func TestSweep_MakesFewCallsForManyUnchangedTriggers(t *testing.T) {
 	if calls := run(); calls["GetSchedule"] != 3 || calls["UpdateItem"] != 1 {
 		t.Errorf("a run over a changed trigger and one without its schedule made %v", calls)
 	}
-}
-
-func sum(calls map[string]int) (all int) {
-	for _, count := range calls {
-		all += count
-	}
-	return all
 }

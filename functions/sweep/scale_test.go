@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,7 +31,7 @@ func TestSweep_KeepsThePaceThatTheREADMEStates(t *testing.T) {
 		for _, count := range of.counts {
 			aws := newStandIn(b, first, count)
 			aws.takes, aws.f.pages = callTime, of.rows/pageSize
-			rows = append(rows, append([]string{thousands(count) + " " + of.name}, aws.pace(t)...))
+			rows = append(rows, append([]string{measured.Number(count) + " " + of.name}, aws.pace(t)...))
 		}
 	}
 	measured.Table(t, "../../infra/README.md", []string{"`sweep` over", "AWS calls of a run", "time of a run", "all are compared in"}, rows)
@@ -47,10 +46,10 @@ func (s *standIn) pace(t *testing.T) (cells []string) {
 		for range map[bool]int{false: 1, true: 2}[s.count < 1_000_000] {
 			calls, took, err := s.run(t)
 			if err != nil {
-				cells = []string{thousands(sum(calls)), seconds(took), "never: the run fails"}
+				cells = []string{measured.Number(measured.Sum(calls)), seconds(took), "never: the run fails"}
 				return
 			}
-			cells = []string{thousands(sum(calls)), seconds(took), minutes((s.count + s.rows - 1) / s.rows)}
+			cells = []string{measured.Number(measured.Sum(calls)), seconds(took), minutes((s.count + s.rows - 1) / s.rows)}
 		}
 	})
 	return cells
@@ -63,15 +62,6 @@ func minutes(n int) string {
 		return fmt.Sprintf("%d min", n)
 	}
 	return fmt.Sprintf("%d h %d min", n/60, n%60)
-}
-
-// thousands writes a number with commas.
-func thousands(n int) string {
-	text := strconv.Itoa(n)
-	for i := len(text) - 3; i > 0; i -= 3 {
-		text = text[:i] + "," + text[i:]
-	}
-	return text
 }
 
 func TestSweep_ComparesOtherTriggersIfItCannotListAllMappingsInTime(t *testing.T) {

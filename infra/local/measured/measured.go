@@ -5,6 +5,7 @@ package measured
 import (
 	"flag"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -41,3 +42,12 @@ func Table(tb testing.TB, document string, header []string, rows [][]string) {
 }
 
 func line(cells []string) string { return "| " + strings.Join(cells, " | ") + " |\n" }
+
+// Number writes a number with commas.
+func Number(n int) string {
+	text := strconv.Itoa(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
