@@ -21,7 +21,7 @@ func TestSweep_ComparesNoTriggerWithAnOlderListOfMappings(t *testing.T) {
 			return map[string][]eventsource.Mapping{}, nil
 		})
 		if got, err := s.hasDrifted(t.Context(), row); err != nil || got != want {
-			t.Errorf("a trigger that changed %s before the list began: drifted %t, %v", age, got, err)
+			t.Errorf("a list that began %s after the trigger changed: drifted %t, %v", age, got, err)
 		}
 	}
 }
