@@ -10,7 +10,6 @@ import (
 
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/container"
-	"containertriggers/shared/domain/namespace"
 	"containertriggers/shared/domain/trigger"
 )
 
@@ -24,7 +23,7 @@ func (f function) handleNamespace(ctx context.Context, record events.DynamoDBEve
 	if err != nil {
 		return err
 	}
-	containers, err := f.containers.OfNamespace(ctx, current)
+	containers, err := f.containers.OfNamespace(ctx, current, 0)
 	if err != nil {
 		return err
 	}
@@ -121,18 +120,25 @@ func (f function) containerRemoved(ctx context.Context, removed container.Contai
 	if removed.NamespaceID == "" {
 		return nil
 	}
-	ids, err := f.containers.OfNamespace(ctx, namespace.Namespace{ID: removed.NamespaceID, Region: removed.Region, Owner: removed.Owner})
+	ns, err := f.namespaces.Get(ctx, removed.NamespaceID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && ns.Status != container.Deleting {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	some, err := anyExists(ids[:min(len(ids), someChildren)], func(id string) error {
+	ids, err := f.containers.OfNamespace(ctx, ns, someChildren)
+	if err != nil {
+		return err
+	}
+	some, err := anyExists(ids, func(id string) error {
 		_, err := f.containers.Get(ctx, id)
 		return err
 	})
 	if err != nil || some {
 		return err
 	}
-	return f.namespaces.Requeue(ctx, removed.NamespaceID, f.now())
+	return f.namespaces.Requeue(ctx, ns.ID, f.now())
 }
 
 // anyExists reports whether one of the rows exists. The index that lists them lags.

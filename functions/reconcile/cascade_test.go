@@ -70,6 +70,22 @@ func (b *testBundle) deleting(tableName, id string) events.DynamoDBEventRecord {
 // under the same owner.
 func (b *testBundle) populate() (ns namespace.Namespace, inside []string, beside string) {
 	b.t.Helper()
+	ns, inside = b.populateWith(2)
+	// Its namespace_id is one that no row has, as that of a container from before
+	// there were namespaces.
+	ct := container.Container{
+		ID: uuid.NewString(), Region: "fr-par", Owner: ns.Owner, Status: container.Ready, Tags: []string{}, Generation: 1,
+	}
+	ct.NamespaceID = uuid.NewString()
+	if err := b.containers.Create(b.t.Context(), ct); err != nil {
+		b.t.Fatal(err)
+	}
+	return ns, inside, ct.ID
+}
+
+// populateWith creates a namespace with that many containers, and marks it for deletion.
+func (b *testBundle) populateWith(containers int) (ns namespace.Namespace, inside []string) {
+	b.t.Helper()
 	ns, _, err := namespace.Create([]byte(`{"name":"n"}`), uuid.NewString(), "fr-par", time.Now())
 	if err != nil {
 		b.t.Fatal(err)
@@ -79,23 +95,17 @@ func (b *testBundle) populate() (ns namespace.Namespace, inside []string, beside
 		b.t.Fatal(err)
 	}
 	ct := container.Container{Region: "fr-par", Owner: ns.Owner, Status: container.Ready, Tags: []string{}, Generation: 1}
-	for range 2 {
+	for range containers {
 		ct.ID, ct.NamespaceID = uuid.NewString(), ns.ID
 		if err := b.containers.CreateIn(b.t.Context(), b.namespaces, ct); err != nil {
 			b.t.Fatal(err)
 		}
 		inside = append(inside, ct.ID)
 	}
-	// Its namespace_id is one that no row has, as that of a container from before
-	// there were namespaces.
-	ct.ID, ct.NamespaceID = uuid.NewString(), uuid.NewString()
-	if err := b.containers.Create(b.t.Context(), ct); err != nil {
-		b.t.Fatal(err)
-	}
 	if _, err := b.namespaces.MarkDeleting(b.t.Context(), ns.ID); err != nil {
 		b.t.Fatal(err)
 	}
-	return ns, inside, ct.ID
+	return ns, inside
 }
 
 // gone reports whether a read found nothing.
@@ -144,7 +154,7 @@ func TestFollowNamespace_DeletesItsContainersFirstAndNoOther(t *testing.T) {
 	if found, err := b.containers.Get(t.Context(), beside); err != nil || found.Status != container.Ready {
 		t.Errorf("the container beside it: got %s, %v", found.Status, err)
 	}
-	if left, err := b.containers.OfNamespace(t.Context(), ns); err != nil || len(left) != 0 {
+	if left, err := b.containers.OfNamespace(t.Context(), ns, 0); err != nil || len(left) != 0 {
 		t.Errorf("left: %v, %v", left, err)
 	}
 }

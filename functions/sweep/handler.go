@@ -24,17 +24,20 @@ type function struct {
 	bookmarks  store.Bookmarks
 	sources    source.Sources
 	// stack is the dimension of the metrics.
-	stack    string
+	stack string
+	// pages is the number of pages that a scan for drift or orphans may handle in a run.
+	pages    int
 	scanTime time.Duration
 	now      func() time.Time
 }
 
-func newFunction(sources source.Sources, containers store.Containers, namespaces store.Namespaces, stack string, now func() time.Time) function {
+// newFunction returns a sweep that compares at most that many rows in a run.
+func newFunction(sources source.Sources, containers store.Containers, namespaces store.Namespaces, stack string, rows int, now func() time.Time) function {
 	claims := sources.Queues.Claims
 	return function{
 		triggers: sources.Queues.Triggers, containers: containers, namespaces: namespaces, claims: claims,
 		bookmarks: store.Bookmarks(claims), // one table has both
-		sources:   sources, stack: stack, scanTime: scanTime, now: now,
+		sources:   sources, stack: stack, pages: max(rows/pageSize, 1), scanTime: scanTime, now: now,
 	}
 }
 
@@ -49,10 +52,9 @@ const bookmark = "sweep"
 // continues where its last run stopped. A scan may use an equal share of the time that is
 // left, so that none keeps the others from running.
 func (f function) handle(ctx context.Context) error {
-	s := &sweep{function: f, found: map[string]int{}}
-	for _, kind := range kinds {
-		s.found[kind] = 0 // an alarm ends only with a value below its threshold
-	}
+	// A metric is paid for in each month that has a value of it. StuckAlarm also tells that sweep
+	// does not run, so that one is counted if it is 0.
+	s := &sweep{function: f, found: map[string]int{stuck: 0}}
 	began, err := f.bookmarks.Get(ctx, bookmark)
 	if err != nil {
 		return err
@@ -61,7 +63,9 @@ func (f function) handle(ctx context.Context) error {
 	if s.progress == nil {
 		s.progress = map[string]string{}
 	}
+	stop := s.listAll(ctx)
 	failures := s.runAll(ctx, s.scans())
+	stop()
 	if !maps.Equal(s.progress, began) {
 		failures = append(failures, f.bookmarks.Set(ctx, bookmark, s.progress))
 	}

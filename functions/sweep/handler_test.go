@@ -47,7 +47,7 @@ func setup(t *testing.T) *testBundle {
 	containers := store.Containers{Client: dynamodb.NewFromConfig(cfg), Table: mototest.Environment(t, "sweep")["CONTAINERS_TABLE"]}
 	sources := provisiontest.Sources(t, cfg)
 	namespaces := store.Namespaces{Client: containers.Client, Table: mototest.Environment(t, "sweep")["NAMESPACES_TABLE"]}
-	b := &testBundle{function: newFunction(sources, containers, namespaces, "test", time.Now), t: t, on: container.Container{
+	b := &testBundle{function: newFunction(sources, containers, namespaces, "test", 1000, time.Now), t: t, on: container.Container{
 		ID: uuid.NewString(), Region: "fr-par", Status: container.Ready, Tags: []string{}, Generation: 1,
 	}}
 	if err := containers.Create(t.Context(), b.on); err != nil {
@@ -369,6 +369,7 @@ func (b *testBundle) sweepWithoutRelays() {
 	b.t.Helper()
 	s := &sweep{function: b.function, found: map[string]int{}, progress: map[string]string{}}
 	s.sources.Relay.Shards = 1
+	defer s.listAll(b.t.Context())()
 	for _, w := range s.scans() {
 		if err := s.run(b.t.Context(), w); err != nil {
 			b.t.Fatal(err)

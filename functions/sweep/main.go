@@ -23,6 +23,7 @@ type settings struct {
 	CountsTable     string `env:"COUNTS_TABLE,required,notEmpty"`
 	Stack           string `env:"STACK,required,notEmpty"`
 	Reserve         int32  `env:"DISPATCH_CONCURRENCY,required"`
+	Rows            int    `env:"SWEEP_ROWS,required"`
 }
 
 func main() {
@@ -36,6 +37,6 @@ func main() {
 	}
 	sources.Queues.Mappings.Reserve = s.Reserve
 	lambda.Start(newFunction(
-		sources, store.Containers{Client: db, Table: s.ContainersTable, Counts: store.Counts{Client: db, Table: s.CountsTable}}, store.Namespaces{Client: db, Table: s.NamespacesTable}, s.Stack, time.Now,
+		sources, store.Containers{Client: db, Table: s.ContainersTable, Counts: store.Counts{Client: db, Table: s.CountsTable}}, store.Namespaces{Client: db, Table: s.NamespacesTable}, s.Stack, s.Rows, time.Now,
 	).handle)
 }

@@ -38,8 +38,6 @@ const (
 	beyondReserve = "QueueRunsBeyondReserve"
 )
 
-var kinds = []string{failed, stuck, drifted, orphanedTriggers, orphanedSchedules, orphanedMappings, orphanedClaims, orphanedContainers, unfinishedDeletion, unfinishedCascade, miscounted, beyondReserve}
-
 const (
 	// gracePeriod is how long reconcile has for a change or a deletion before sweep requeues
 	// the row.
@@ -67,8 +65,10 @@ type sweep struct {
 	mu    sync.Mutex
 	found map[string]int // by kind
 
-	mapped once[map[string][]eventsource.Mapping] // by the queue's ARN
-	listed once[listing]
+	// began is the time at which the run began its lists.
+	began  time.Time
+	mapped *list[map[string][]eventsource.Mapping] // by the queue's ARN
+	listed *list[listing]
 }
 
 // listing is a part of the schedules of the group.
@@ -78,23 +78,32 @@ type listing struct {
 	next string
 }
 
-// once is a value that a run loads once. It keeps the error, because repeating the call for
-// each trigger would use up the service's rate.
-type once[T any] struct {
-	mu     sync.Mutex
-	loaded bool
-	value  T
-	err    error
+// list is what a run lists of AWS, once. Listing begins with the run, beside the scans that do
+// not need it, because Lambda's rate makes it take seconds.
+type list[T any] struct {
+	done  chan struct{}
+	value T
+	err   error
 }
 
-func (o *once[T]) get(ctx context.Context, load func(context.Context) (T, error)) (T, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.loaded {
-		o.value, o.err = load(ctx)
-		o.loaded = ctx.Err() == nil // another scan may have the time
+func begin[T any](ctx context.Context, load func(context.Context) (T, error)) *list[T] {
+	l := &list[T]{done: make(chan struct{})}
+	go func() {
+		defer close(l.done)
+		l.value, l.err = load(ctx)
+	}()
+	return l
+}
+
+// get waits for the list. It keeps the error, because repeating the calls for each trigger
+// would use up the service's rate.
+func (l *list[T]) get(ctx context.Context) (T, error) {
+	select {
+	case <-l.done:
+		return l.value, l.err
+	case <-ctx.Done():
+		return *new(T), ctx.Err()
 	}
-	return o.value, o.err
 }
 
 // scan is a scan of a table or of AWS resources in pages. If a run does not reach the last
@@ -107,9 +116,9 @@ type scan struct {
 	page func(ctx context.Context, after string) (next string, err error)
 }
 
-// scans returns the scans of one run. Their pages limit the cost of a run, which compares a
-// thousand rows and as many schedules with AWS. Unfinished rows are few, so their scans read the
-// whole index.
+// scans returns the scans of one run. Their pages limit the cost of a run, which compares
+// that many pages of rows and as many of schedules with AWS. Unfinished rows are few, so their scans read the
+// whole index. The scans that need a list come last, when most of it is there.
 func (s *sweep) scans() []scan {
 	return []scan{
 		{"unfinished triggers", 100, s.unfinishedTriggers},
@@ -118,11 +127,11 @@ func (s *sweep) scans() []scan {
 		{"unlisted triggers", 1, s.relist(s.triggers.Relist)},
 		{"unlisted containers", 1, s.relist(s.containers.Relist)},
 		{"unlisted namespaces", 1, s.relist(s.namespaces.Relist)},
-		{"orphaned containers", 2, s.orphanedContainers},
-		{"drifted triggers", 2, s.driftedTriggers},
-		{"orphaned schedules", 2, s.orphanedSchedules},
-		{"orphaned mappings", 2, s.orphanedMappings},
-		{"orphaned claims", 2, s.orphanedClaims},
+		{"orphaned containers", s.pages, s.orphanedContainers},
+		{"orphaned claims", s.pages, s.orphanedClaims},
+		{"orphaned schedules", s.pages, s.orphanedSchedules},
+		{"orphaned mappings", s.pages, s.orphanedMappings},
+		{"drifted triggers", s.pages, s.driftedTriggers},
 		// It is the last one, so that a page, which is one count, has all the time that is left.
 		{"counts", 10, s.miscounts},
 	}
@@ -285,7 +294,7 @@ func (s *sweep) requeueDrifted(ctx context.Context, t trigger.Trigger) error {
 func (s *sweep) hasDrifted(ctx context.Context, t trigger.Trigger) (bool, error) {
 	switch t.Source() {
 	case trigger.SourceCron:
-		listed, err := s.schedules(ctx)
+		listed, err := s.listed.get(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -295,7 +304,10 @@ func (s *sweep) hasDrifted(ctx context.Context, t trigger.Trigger) (bool, error)
 		}
 		return false, s.triggers.SetVerified(ctx, t.ID, verified)
 	case trigger.SourceSQS:
-		mapped, err := s.mappedQueues(ctx)
+		if t.UpdatedAt.After(s.began) {
+			return false, nil // its mapping may be newer than the list
+		}
+		mapped, err := s.mapped.get(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -305,44 +317,54 @@ func (s *sweep) hasDrifted(ctx context.Context, t trigger.Trigger) (bool, error)
 	}
 }
 
-// mappedQueues returns all mappings by the queue's ARN. It asks Lambda once in a run.
-func (s *sweep) mappedQueues(ctx context.Context) (map[string][]eventsource.Mapping, error) {
-	return s.mapped.get(ctx, func(ctx context.Context) (map[string][]eventsource.Mapping, error) {
-		all, err := s.sources.Queues.Mappings.All(ctx)
-		if err != nil {
-			return nil, err
-		}
-		s.setFound(beyondReserve, s.sources.Queues.Mappings.BeyondReserve(all))
-		mapped := map[string][]eventsource.Mapping{}
-		for _, m := range all {
-			mapped[m.QueueARN] = append(mapped[m.QueueARN], m)
-		}
-		return mapped, nil
+// listAll begins the lists of a run. The caller calls stop after the scans. A list may take half
+// of the time of the scans. If it takes longer, it fails before the scans that wait for it run
+// out of time. So these scans handle what needs no list and go on, and the run returns the error.
+func (s *sweep) listAll(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithTimeout(ctx, s.scanTime/2)
+	s.began = s.now()
+	s.mapped = begin(ctx, s.mappedQueues)
+	from := s.progress[listedFrom]
+	s.listed = begin(ctx, func(ctx context.Context) (listing, error) {
+		listed, next, err := s.sources.Schedules.List(ctx, from, listPages)
+		return listing{listed, next}, err
 	})
+	return func() {
+		cancel()
+		<-s.mapped.done
+		<-s.listed.done
+	}
+}
+
+// mappedQueues returns all mappings by the queue's ARN.
+func (s *sweep) mappedQueues(ctx context.Context) (map[string][]eventsource.Mapping, error) {
+	all, err := s.sources.Queues.Mappings.All(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if beyond := s.sources.Queues.Mappings.BeyondReserve(all); beyond > 0 {
+		s.setFound(beyondReserve, beyond)
+	}
+	mapped := map[string][]eventsource.Mapping{}
+	for _, m := range all {
+		mapped[m.QueueARN] = append(mapped[m.QueueARN], m)
+	}
+	return mapped, nil
 }
 
 // listedFrom is the bookmark of the token with which a run begins to list schedules.
 const listedFrom = "listed schedules"
-
-// schedules returns the schedules of the group, or a part of them if there are too many for one
-// run. It lists them once in a run.
-func (s *sweep) schedules(ctx context.Context) (listing, error) {
-	return s.listed.get(ctx, func(ctx context.Context) (listing, error) {
-		listed, next, err := s.sources.Schedules.List(ctx, s.progress[listedFrom], listPages)
-		if err != nil && ctx.Err() == nil {
-			s.setProgress(listedFrom, "") // the token may have expired
-		}
-		return listing{listed, next}, err
-	})
-}
 
 // orphanedSchedules removes the schedules without a trigger. A trigger's row exists before
 // its schedules and is deleted after them, and its ID is never reused. A schedule without a
 // row is therefore an orphan. The next run lists the next part of the schedules once all of
 // this part are handled.
 func (s *sweep) orphanedSchedules(ctx context.Context, after string) (string, error) {
-	listed, err := s.schedules(ctx)
+	listed, err := s.listed.get(ctx)
 	if err != nil {
+		if ctx.Err() == nil {
+			s.setProgress(listedFrom, "") // the token may have expired
+		}
 		return "", err
 	}
 	ids, next := pageOf(listed.schedules.TriggerIDs(), after)
@@ -420,7 +442,7 @@ func finished(err error) error {
 // mapping and is deleted after it. orphanedMappings deletes only the mapping that it found.
 // If a trigger claims the queue meanwhile, the queue gets another mapping.
 func (s *sweep) orphanedMappings(ctx context.Context, after string) (string, error) {
-	mapped, err := s.mappedQueues(ctx)
+	mapped, err := s.mapped.get(ctx)
 	if err != nil {
 		return "", err
 	}

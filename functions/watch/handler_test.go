@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"containertriggers/infra/local/guard/guardtest"
+	"containertriggers/infra/local/measured"
 	"containertriggers/infra/local/moto/mototest"
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/container"
@@ -128,4 +129,23 @@ func TestWatch_StartsARunForEachShardThatNeedsOneAndCountsThoseDown(t *testing.T
 	b.expect("while a run ends", []string{`{"shard":"0"}`, `{"shard":"1"}`}, 1)
 	b.refuse = errors.New("refused")
 	b.expect("if no run can be started", []string{`{"shard":"0"}`, `{"shard":"1"}`}, 1)
+}
+
+// infra/README.md states the calls.
+func TestWatch_MakesThreeCallsForEachShardWithTriggers(t *testing.T) {
+	b := setup(t)
+	for range 2 {
+		b.assign("0")
+		b.assign("1")
+	}
+	cfg, calls := mototest.Config(t), &measured.Calls{}
+	cfg.HTTPClient = calls
+	db := dynamodb.NewFromConfig(cfg)
+	b.triggers.Client, b.starter.Leases.Client = db, db
+	if err := b.handle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if made, read := calls.Take(); measured.Sum(made) != 3*b.shards || read != 1 {
+		t.Errorf("a run over %d shards made %v, and read %d triggers of one", b.shards, made, read)
+	}
 }

@@ -24,7 +24,7 @@ func TestTemplate_PutsNoSecretIntoAnEnvironment(t *testing.T) {
 	t.Parallel()
 	mototest.Environment(t, "sweep") // deploys
 	client := lambda.NewFromConfig(mototest.Config(t))
-	known := regexp.MustCompile(`_(TABLE|ARN|ID|URL)$|^(REGIONS|ALLOW_(HTTP|PRIVATE)_ENDPOINTS|EVENT_BUS|SCHEDULE_GROUP|STACK|LOG_LEVEL|MAX_DELIVERIES|(QUEUE|DISPATCH)_CONCURRENCY|RELAY_(SHARDS|CONCURRENCY)|TRIGGERS_PER_(CONTAINER|ORGANIZATION)|RUN_RETENTION_DAYS|API_DOMAIN)$`)
+	known := regexp.MustCompile(`_(TABLE|ARN|ID|URL)$|^(REGIONS|ALLOW_(HTTP|PRIVATE)_ENDPOINTS|EVENT_BUS|SCHEDULE_GROUP|STACK|LOG_LEVEL|MAX_DELIVERIES|(QUEUE|DISPATCH)_CONCURRENCY|SWEEP_ROWS|RELAY_(SHARDS|CONCURRENCY)|TRIGGERS_PER_(CONTAINER|ORGANIZATION)|RUN_RETENTION_DAYS|API_DOMAIN)$`)
 	functions := 0
 	for pages := lambda.NewListFunctionsPaginator(client, &lambda.ListFunctionsInput{}); pages.HasMorePages(); {
 		page, err := pages.NextPage(t.Context())

@@ -3,7 +3,8 @@ package store
 import (
 	"context"
 	"errors"
-	"slices"
+	"fmt"
+	"maps"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -125,11 +126,37 @@ func (c Containers) Requeue(ctx context.Context, id string, now time.Time) error
 	return c.rows().requeue(ctx, id, now)
 }
 
-// OfNamespace returns the IDs of the containers in a namespace. It reads an index,
-// which may lag.
-func (c Containers) OfNamespace(ctx context.Context, ns namespace.Namespace) ([]string, error) {
-	entries, err := read(ctx, c.Client, c.Table, scopeOfOwner(container.Resource, ownerKey(ns.Region, ns.OrganizationID)), part{projects: []string{ns.ProjectID}})
-	return idsOf(slices.DeleteFunc(entries, func(e entry) bool { return e.namespaceID != ns.ID })), err
+// OfNamespace returns the IDs of the containers in a namespace from the index, which may lag.
+// It returns at most that many, or all if most is 0. It reads the containers of the
+// namespace's project in the order of their creation, and stops as soon as it has enough.
+func (c Containers) OfNamespace(ctx context.Context, ns namespace.Namespace, most int) ([]string, error) {
+	filter := "#namespace_id = :namespace"
+	input := query(c.Table, scopeOfOwner(container.Resource, ownerKey(ns.Region, ns.OrganizationID)), ns.ProjectID)
+	input.FilterExpression = &filter
+	maps.Copy(input.ExpressionAttributeNames, placeholders(filter))
+	input.ExpressionAttributeValues[":namespace"] = &types.AttributeValueMemberS{Value: ns.ID}
+	if most > 0 {
+		input.Limit = aws.Int32(int32(most))
+	}
+	var ids []string
+	for {
+		page, err := c.Client.Query(ctx, input)
+		if err != nil {
+			return nil, fmt.Errorf("listing the containers of namespace %s: %w", ns.ID, err)
+		}
+		for _, item := range page.Items {
+			if id, ok := item["id"].(*types.AttributeValueMemberS); ok {
+				ids = append(ids, id.Value)
+			}
+		}
+		if most > 0 && len(ids) >= most {
+			return ids[:most], nil
+		}
+		if page.LastEvaluatedKey == nil {
+			return ids, nil
+		}
+		input.ExclusiveStartKey, input.Limit = page.LastEvaluatedKey, nil // older containers are of other namespaces
+	}
 }
 
 // InNamespaces returns the containers that [Containers.CreateIn] added, from one page of
