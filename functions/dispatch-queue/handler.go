@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"containertriggers/shared/aws/lifecycle"
 	"containertriggers/shared/aws/queue"
@@ -31,7 +32,14 @@ type function struct {
 	bus      lifecycle.Bus
 	client   *invoke.Client
 	recorder *record.Recorder
+	// delivered limits the lines about batches without a failure. A line has the metrics of all
+	// batches since the last one.
+	delivered *rate.Sometimes
 }
+
+// newDelivered allows one line a minute. A line for each batch of one message would cost as much
+// as delivering it.
+func newDelivered() *rate.Sometimes { return &rate.Sometimes{Interval: time.Minute} }
 
 // handle delivers a batch of one queue. It returns the messages that are not delivered;
 // Lambda deletes the others. If it returns an error, all messages come back.
@@ -73,9 +81,16 @@ func (f function) handle(ctx context.Context, event events.SQSEvent) (events.SQS
 	}.Process(ctx, messages)
 
 	f.conclude(ctx, log, to, result)
-	metric.Log(ctx, log, "called the container", f.recorder.Take(trigger.SourceSQS),
-		slog.Int("delivered", len(result.Delivered)), slog.Int("failed", len(result.Failed)), slog.Int("skipped", len(result.Skipped)),
-		slog.String("message", result.Failure), slog.Int64("latency_ms", time.Since(began).Milliseconds()))
+	line := func() {
+		metric.Log(ctx, log, "called the container", f.recorder.Take(trigger.SourceSQS),
+			slog.Int("delivered", len(result.Delivered)), slog.Int("failed", len(result.Failed)), slog.Int("skipped", len(result.Skipped)),
+			slog.String("message", result.Failure), slog.Int64("latency_ms", time.Since(began).Milliseconds()))
+	}
+	if len(result.Failed)+len(result.Skipped) > 0 || log.Enabled(ctx, slog.LevelDebug) {
+		line()
+	} else {
+		f.delivered.Do(line)
+	}
 	return report(append(result.Failed, result.Skipped...)), nil
 }
 

@@ -141,7 +141,7 @@ func (b *testBundle) fresh(cfg aws.Config) function {
 			claims: store.Claims{Client: db, Table: b.env["CLAIMS_TABLE"]}, cache: map[string]claimed{},
 		},
 		messages: b.queues, bus: lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: b.env["EVENT_BUS"]},
-		client: invoke.New(invoke.Settings{AllowPrivate: true}),
+		client: invoke.New(invoke.Settings{AllowPrivate: true}), delivered: newDelivered(),
 	}
 }
 

@@ -51,6 +51,6 @@ func main() {
 		messages: sqs.NewFromConfig(cfg),
 		bus:      lifecycle.Bus{Client: eventbridge.NewFromConfig(cfg), Name: s.EventBus},
 		client:   invoke.New(s.Outside),
-		recorder: record.FromSettings(s.Recording, db),
+		recorder: record.FromSettings(s.Recording, db), delivered: newDelivered(),
 	}.handle)
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net/http"
@@ -62,13 +63,14 @@ func TestCosts_AreThoseOfTheDocument(t *testing.T) {
 	t.Cleanup(w.Close)
 	w.StartMeter()
 	b.testBundle = setupIn(t, w)
-	b.idle("no trigger")
+	b.idle(0)
 	b.changes() // before there is anything else for reconcile
 	b.operations()
 	b.cron()
 	b.queues()
 	b.nats()
-	b.idle("10 triggers")
+	b.idle(10)
+	b.result.AlarmMetrics = len(regexp.MustCompile(`(?m)MetricStat: \{|^      MetricName:`).FindAll(b.template(), -1))
 	b.result.RelayMemoryMB = b.Function("relay").MemoryMB
 
 	counted := b.result.Markdown()
@@ -286,6 +288,7 @@ func (b *bookkeeping) queues() {
 				b.nextCall()
 			}
 		}, once)
+		used.Lines = 0 // there is one a minute
 		// A poller receives the batch, and Lambda deletes it.
 		b.takes(cost.Work{
 			Name: test.name + ", 200ms", Units: test.messages, Polls: 2, FIFO: test.fifo, Runs: []cost.Run{used},
@@ -318,15 +321,13 @@ func (b *bookkeeping) nats() {
 }
 
 // idle counts a minute without calls: the second one, after what was left to do.
-func (b *bookkeeping) idle(with string) {
+func (b *bookkeeping) idle(triggers int) {
 	b.t.Helper()
-	count := 0
-	if _, err := fmt.Sscanf(with, "%d", &count); err == nil {
-		for i := range count {
-			b.expectReady(b.createCron(fmt.Sprintf("idle-%d", i), "@yearly", "UTC").ID)
-		}
+	for i := range triggers {
+		b.expectReady(b.createCron(fmt.Sprintf("idle-%d", i), "@yearly", "UTC").ID)
 	}
 	var minute []cost.Run
+	metrics := 0
 	for _, folder := range []string{"sweep", "watch"} {
 		run := func() {
 			if _, err := b.Invoke(context.Background(), folder, []byte("{}")); err != nil {
@@ -334,15 +335,42 @@ func (b *bookkeeping) idle(with string) {
 			}
 		}
 		b.during(folder, run, once)
+		before := len(b.logged())
 		minute = append(minute, b.during(folder, run, once))
+		for line := range strings.Lines(b.logged()[before:]) {
+			if _, text, ours := strings.Cut(line, folder+"| "); ours {
+				metrics += metricsIn(b.t, text)
+			}
+		}
 	}
+	b.result.Idle = append(b.result.Idle, cost.Idle{
+		Name: fmt.Sprintf("%d triggers", triggers), EachMinute: minute, Metrics: metrics, Pollers: 5,
+		Mappings: len(regexp.MustCompile(`Type: AWS::Lambda::EventSourceMapping`).FindAll(b.template(), -1)),
+	})
+}
+
+// metricsIn returns the number of metrics in a line of a log.
+func metricsIn(t *testing.T, text string) (count int) {
+	t.Helper()
+	var line struct {
+		AWS struct {
+			CloudWatchMetrics []struct{ Metrics []struct{ Name string } }
+		} `json:"_aws"`
+	}
+	if err := json.Unmarshal([]byte(text), &line); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	for _, directive := range line.AWS.CloudWatchMetrics {
+		count += len(directive.Metrics)
+	}
+	return count
+}
+
+func (b *bookkeeping) template() []byte {
+	b.t.Helper()
 	text, err := os.ReadFile("../../template.yaml")
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.result.Idle = append(b.result.Idle, cost.Idle{
-		Name: with, EachMinute: minute, Pollers: 5,
-		Alarms:   len(regexp.MustCompile(`(?m)MetricStat: \{|^      MetricName:`).FindAll(text, -1)),
-		Mappings: len(regexp.MustCompile(`Type: AWS::Lambda::EventSourceMapping`).FindAll(text, -1)),
-	})
+	return text
 }

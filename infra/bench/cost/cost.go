@@ -130,18 +130,21 @@ type Idle struct {
 	Name string
 	// EachMinute is the work of a minute.
 	EachMinute []Run
-	// Alarms is the number of metrics that alarms read, Mappings that of the event source
+	// Metrics is the number of metrics that have values, Mappings that of the event source
 	// mappings that poll queues, with so many pollers each.
-	Alarms, Mappings, Pollers int
+	Metrics, Mappings, Pollers int
 }
 
 // IdleBill is what the service costs in a month without calls.
-type IdleBill struct{ Key, Alarms, Polling, Runs, DynamoDB, Logs float64 }
+type IdleBill struct{ Key, Metrics, Polling, Runs, DynamoDB, Logs float64 }
 
 // Total returns the sum of all parts.
 func (b IdleBill) Total() float64 {
-	return b.Key + b.Alarms + b.Polling + b.Runs + b.DynamoDB + b.Logs
+	return b.Key + b.Metrics + b.Polling + b.Runs + b.DynamoDB + b.Logs
 }
+
+// AlarmsMonth returns what alarms cost in a month that read so many metrics.
+func AlarmsMonth(metrics int) float64 { return float64(metrics) * alarmMetricMonth }
 
 // pollTime is how long a poller of an empty queue waits for a message (Lambda Developer Guide,
 // "Using Lambda with Amazon SQS").
@@ -153,7 +156,7 @@ func (i Idle) Bill() IdleBill {
 	minutes := month.Minutes()
 	return IdleBill{
 		Key:      kmsKeyMonth,
-		Alarms:   float64(i.Alarms) * alarmMetricMonth,
+		Metrics:  float64(i.Metrics) * metricMonth,
 		Polling:  float64(i.Mappings*i.Pollers) * month.Seconds() / pollTime.Seconds() * queueRequest,
 		Runs:     (minute.Requests + minute.Time) * minutes,
 		DynamoDB: (minute.Reads + minute.Writes) * minutes,

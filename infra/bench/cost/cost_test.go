@@ -40,11 +40,11 @@ func TestBill_AddsUpWhatTheRunsOfAWorkTake(t *testing.T) {
 func TestIdle_AddsUpAMonth(t *testing.T) {
 	t.Parallel()
 	bill := cost.Idle{
-		Alarms: 3, Mappings: 1, Pollers: 5,
+		Metrics: 3, Mappings: 1, Pollers: 5,
 		EachMinute: []cost.Run{{Invocations: 1, MemoryMB: 128, Reads: 2}},
 	}.Bill()
 	for name, part := range map[string][2]float64{
-		"key": {bill.Key, 1}, "alarms": {bill.Alarms, 0.3},
+		"key": {bill.Key, 1}, "metrics": {bill.Metrics, 0.9},
 		"polling":  {bill.Polling, 5 * 30 * 24 * 180 * 0.4 / 1e6},
 		"DynamoDB": {bill.DynamoDB, 43_200 * 2 * 0.125 / 1e6},
 	} {

@@ -22,6 +22,7 @@ const (
 	fifoQueueRequest = 0.50 / million
 	logGB            = 0.50
 	alarmMetricMonth = 0.10
+	metricMonth      = 0.30 // of a metric that has a value in that month
 )
 
 // What a run is taken to last beside its wait for the container, and a line of the log to have.

@@ -11,7 +11,9 @@ type Result struct {
 	// Calls are the works of the first table, Operations those of the API and of reconcile.
 	Calls, Operations []Work
 	Idle              []Idle
-	RelayMemoryMB     int
+	// AlarmMetrics is the number of metrics that the alarms read.
+	AlarmMetrics  int
+	RelayMemoryMB int
 }
 
 // Markdown returns the tables of the result.
@@ -31,13 +33,14 @@ func (r Result) Markdown() string {
 	}
 	b.WriteString(r.promises())
 	fmt.Fprintf(&b, "\nA NATS message costs nothing of its own: a shard of the relay runs as long as it has a trigger, for %s a month.\n\n", dollars(RelayMonth(r.RelayMemoryMB)))
-	fmt.Fprintln(&b, "| a month with | KMS key | alarms | polling of queues | `sweep`, `watch` | DynamoDB | logs | **total** |")
+	fmt.Fprintln(&b, "| a month with | KMS key | metrics | polling of queues | `sweep`, `watch` | DynamoDB | logs | **total** |")
 	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|")
 	for _, i := range r.Idle {
 		bill := i.Bill()
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | **%s** |\n", i.Name, dollars(bill.Key), dollars(bill.Alarms),
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s | **%s** |\n", i.Name, dollars(bill.Key), dollars(bill.Metrics),
 			dollars(bill.Polling), dollars(bill.Runs), dollars(bill.DynamoDB), dollars(bill.Logs), dollars(bill.Total()))
 	}
+	fmt.Fprintf(&b, "\nWith `AlarmTopic`, the alarms read %d metrics for %s a month more.\n", r.AlarmMetrics, dollars(AlarmsMonth(r.AlarmMetrics)))
 	fmt.Fprintln(&b, "\nWhat an operation of the API does, and what `reconcile` does for it then:")
 	fmt.Fprintln(&b, "\n| operation | calls of AWS | read units | write units | a million |")
 	fmt.Fprintln(&b, "|---|---|---|---|---|")
