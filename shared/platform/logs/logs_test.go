@@ -2,7 +2,6 @@ package logs
 
 import (
 	"bytes"
-	"log/slog"
 	"strings"
 	"testing"
 
@@ -17,9 +16,10 @@ func TestStart_WritesFromTheLevelOnAndEveryMetric(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		log := to(&out, name)
-		for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
-			log.Log(t.Context(), level, strings.ToLower(level.String()))
-		}
+		log.DebugContext(t.Context(), "debug")
+		log.InfoContext(t.Context(), "info")
+		log.WarnContext(t.Context(), "warn")
+		log.ErrorContext(t.Context(), "error")
 		metric.Log(t.Context(), log, "metric", metric.Set{Stack: "s", Counts: map[string]int{"Runs": 1}})
 		var got []string
 		for line := range strings.Lines(out.String()) {
