@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"reflect"
@@ -15,8 +16,11 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	"github.com/google/uuid"
 
 	"containertriggers/infra/bench/cost"
 )
@@ -70,6 +74,7 @@ func TestCosts_AreThoseOfTheDocument(t *testing.T) {
 	b.queues()
 	b.nats()
 	b.idle(10)
+	b.idleWithMany()
 	b.result.AlarmMetrics = len(regexp.MustCompile(`(?m)MetricStat: \{|^      MetricName:`).FindAll(b.template(), -1))
 	b.result.RelayMemoryMB = b.Function("relay").MemoryMB
 
@@ -330,6 +335,7 @@ func (b *bookkeeping) idle(triggers int) {
 	metrics := 0
 	for _, folder := range []string{"sweep", "watch"} {
 		run := func() {
+			b.beginAnew()
 			if _, err := b.Invoke(context.Background(), folder, []byte("{}")); err != nil {
 				b.t.Fatal(err)
 			}
@@ -347,6 +353,64 @@ func (b *bookkeeping) idle(triggers int) {
 		Name: fmt.Sprintf("%d triggers", triggers), EachMinute: minute, Metrics: metrics, Pollers: 5,
 		Mappings: len(regexp.MustCompile(`Type: AWS::Lambda::EventSourceMapping`).FindAll(b.template(), -1)),
 	})
+}
+
+// beginAnew has the next run of sweep begin with the first trigger.
+func (b *bookkeeping) beginAnew() {
+	b.t.Helper()
+	if _, err := dynamodb.NewFromConfig(b.AWSConfig()).DeleteItem(b.t.Context(), &dynamodb.DeleteItemInput{
+		TableName: aws.String(b.Function("sweep").Environment["CLAIMS_TABLE"]),
+		Key:       map[string]types.AttributeValue{"name": &types.AttributeValueMemberS{Value: "sweep"}},
+	}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// many is the number of triggers of the largest stack in the table, and compared how many of them
+// a run of sweep compares.
+const (
+	many     = 10_000
+	compared = 1_000
+	// listed is how many schedules a request lists at most (EventBridge Scheduler API Reference,
+	// "ListSchedules").
+	listed = 100
+)
+
+// idleWithMany counts a minute with as many triggers as a run of sweep compares. The schedules of
+// all others take requests to list them, and nothing else.
+func (b *bookkeeping) idleWithMany() {
+	b.t.Helper()
+	id := b.createNATS("many", b.NATSURL(), "costs.many").ID // it has no schedule that the copies would miss
+	b.expectReady(id)
+	if r := b.do(http.MethodPost, regional+"/triggers/"+id+"/pause", "{}", nil); r.status != http.StatusOK {
+		b.t.Fatalf("%d %s", r.status, r.text)
+	}
+	b.expectReady(id)
+	db, table := dynamodb.NewFromConfig(b.AWSConfig()), b.Function("sweep").Environment["TRIGGERS_TABLE"]
+	var row map[string]types.AttributeValue
+	b.eventually("the relay has let go of the trigger", func() bool {
+		found, err := db.GetItem(b.t.Context(), &dynamodb.GetItemInput{TableName: &table, Key: map[string]types.AttributeValue{"id": &types.AttributeValueMemberS{Value: id}}})
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		row = found.Item
+		return row["relay"] == nil
+	})
+	for i := 0; i < compared; i += 25 {
+		var copies []types.WriteRequest
+		for range 25 {
+			one := maps.Clone(row)
+			one["id"] = &types.AttributeValueMemberS{Value: uuid.NewString()}
+			copies = append(copies, types.WriteRequest{PutRequest: &types.PutRequest{Item: one}})
+		}
+		if _, err := db.BatchWriteItem(b.t.Context(), &dynamodb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{table: copies}}); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	b.idle(0)
+	last := &b.result.Idle[len(b.result.Idle)-1]
+	last.Name = "10,000 triggers"
+	last.EachMinute[0].Calls["scheduler.GET"] += many / listed
 }
 
 // metricsIn returns the number of metrics in a line of a log.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -76,7 +77,7 @@ func TestRestore_BringsADeletedTriggerBackToWork(t *testing.T) {
 		t.Errorf("got %q", c.body)
 	}
 	// Nobody has counted the rows that are back. sweep corrects the counts later.
-	wrong := miscounted(b.world)
+	wrong := miscounted(b.world, time.Hour)
 	for _, count := range wrong {
 		if name := fmt.Sprint(count); !strings.HasSuffix(name, b.organization) && !strings.HasSuffix(name, b.containerID) {
 			t.Errorf("%v differs from its rows", count)

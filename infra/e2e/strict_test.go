@@ -25,7 +25,7 @@ func TestFunctions_HaveTheLimitsOfTheTemplate(t *testing.T) {
 	}
 	for folder, want := range map[string]limits{
 		"get-trigger":       {256, 0, 2, 6 * time.Hour, false}, // Lambda's defaults
-		"dispatch-schedule": {256, dispatches, 2, 6 * time.Hour, true},
+		"dispatch-schedule": {128, dispatches, 2, 6 * time.Hour, true},
 		"relay":             {512, 0, 0, time.Minute, false},
 	} {
 		f := b.Function(folder)

@@ -2,6 +2,7 @@ package guard
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -41,6 +42,9 @@ func (r *roles) denied(request *http.Request, body []byte) *refusal {
 		return &refusal{http.StatusForbidden, "AccessDeniedException", function + " is not authorized to perform: " + why}
 	}
 	needed, err := r.place.Needed(request, body)
+	if errors.Is(err, role.ErrGone) {
+		return &refusal{http.StatusNotFound, "ResourceNotFoundException", "The resource you requested does not exist."}
+	}
 	if err != nil {
 		return denied(err.Error())
 	}

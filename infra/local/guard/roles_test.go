@@ -32,6 +32,10 @@ func TestGuard_AllowsAFunctionOnlyTheActionsOfItsRole(t *testing.T) {
 	everybody := sqs.NewFromConfig(cfg)
 	function := cfg.Copy()
 	function.Credentials = credentials.NewStaticCredentialsProvider("local", "local", name)
+	_, err = lambda.NewFromConfig(function).DeleteEventSourceMapping(t.Context(), &lambda.DeleteEventSourceMappingInput{UUID: aws.String(uuid.NewString())})
+	if err == nil || !strings.Contains(err.Error(), "ResourceNotFoundException") {
+		t.Errorf("deleting a mapping that is gone: %v", err)
+	}
 	mine, others := "mine-"+uuid.NewString(), uuid.NewString()
 	for queue, allowed := range map[string]bool{mine: true, others: false} {
 		created, err := everybody.CreateQueue(t.Context(), &sqs.CreateQueueInput{QueueName: &queue})

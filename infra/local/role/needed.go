@@ -3,6 +3,7 @@ package role
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -183,6 +184,10 @@ var (
 	mapping    = regexp.MustCompile(`^/2015-03-31/event-source-mappings/?([^/]*)$`)
 )
 
+// ErrGone says that a request is about a mapping that does not exist. Lambda answers
+// ResourceNotFoundException then.
+var ErrGone = errors.New("there is no such event source mapping")
+
 func (p Place) lambda(r *http.Request, body []byte) ([]Permission, error) {
 	if found := invocation.FindStringSubmatch(r.URL.Path); found != nil {
 		return one("lambda:InvokeFunction", p.function(found[1])), nil
@@ -205,8 +210,11 @@ func (p Place) lambda(r *http.Request, body []byte) ([]Permission, error) {
 	default:
 		about.FunctionName = p.MappingFunction(found[1])
 	}
+	if about.FunctionName == "" && found[1] != "" {
+		return nil, ErrGone
+	}
 	if about.FunctionName == "" {
-		return nil, nil // Lambda answers that there is no such mapping
+		return nil, nil
 	}
 	verb := map[string]string{http.MethodPost: "Create", http.MethodPut: "Update", http.MethodDelete: "Delete", http.MethodGet: "Get"}[r.Method]
 	return []Permission{{

@@ -68,12 +68,14 @@ type countRow struct {
 	// Projects has the count of each project.
 	Projects  map[string]int `json:"projects"`
 	ChangedAt timestamp.Time `json:"changed_at"`
+	// CountedAt is when the rows were counted last.
+	CountedAt timestamp.Time `json:"counted_at"`
 }
 
 func newCountRow(of scope, entries []entry, now time.Time) countRow {
 	row := countRow{
 		Scope: of.name, Resource: of.resource, Owner: of.owner, ContainerID: of.containerID,
-		Total: len(entries), Projects: map[string]int{}, ChangedAt: timestamp.Time(now),
+		Total: len(entries), Projects: map[string]int{}, ChangedAt: timestamp.Time(now), CountedAt: timestamp.Time(now),
 	}
 	for _, e := range entries {
 		row.Projects[e.project]++
@@ -181,14 +183,20 @@ func (c Counts) put(ctx context.Context, row countRow, condition string, values 
 	return err == nil, wrap(err, "storing the count of %s", row.Scope)
 }
 
-// settled is how long ago the last change of a count must be for its comparison with an index.
-// Indexes lag by less.
-const settled = time.Minute
+const (
+	// settled is how long ago the last change of a count must be for its comparison with an
+	// index. Indexes lag by less.
+	settled = time.Minute
+	// countInterval is how often the rows of a scope are counted. Counting 100,000 rows takes
+	// some 5,000 read units.
+	countInterval = time.Hour
+)
 
-// Recount compares the count of one scope with its rows. If they differ, Recount corrects the
-// count and returns the scope's name as found. They differ after somebody has restored rows or
-// written to the tables by hand. The first scope comes after "", and next is "" after the last
-// one. Recount leaves a count alone that has changed within the last minute.
+// Recount compares the count of one scope with its rows if they were not counted within the last
+// hour. If they differ, Recount corrects the count and returns the scope's name as found. They
+// differ after somebody has restored rows or written to the tables by hand. The first scope comes
+// after "", and next is "" after the last one. Recount leaves a count alone that has changed
+// within the last minute.
 func (c Counts) Recount(ctx context.Context, triggers Triggers, containers Containers, namespaces Namespaces, after string, now time.Time) (found, next string, err error) {
 	if c == (Counts{}) {
 		return "", "", nil
@@ -202,7 +210,7 @@ func (c Counts) Recount(ctx context.Context, triggers Triggers, containers Conta
 	if !known {
 		return "", next, fmt.Errorf("the count %s is of an unknown kind", stored.Scope)
 	}
-	if now.Sub(time.Time(stored.ChangedAt)) < settled {
+	if now.Sub(time.Time(stored.ChangedAt)) < settled || now.Sub(time.Time(stored.CountedAt)) < countInterval {
 		return "", next, nil
 	}
 	entries, err := read(ctx, c.Client, table, stored.scope(), part{})
@@ -210,12 +218,12 @@ func (c Counts) Recount(ctx context.Context, triggers Triggers, containers Conta
 		return "", next, err
 	}
 	counted := newCountRow(stored.scope(), entries, now)
-	if counted.agrees(stored) {
-		return "", next, nil
+	same := counted.agrees(stored)
+	if same {
+		counted.ChangedAt = stored.ChangedAt
 	}
-	corrected, err := c.put(ctx, counted, "#changed_at = :then", map[string]any{"then": stored.ChangedAt})
-	if !corrected {
-		return "", next, err // a create or a removal came before
+	if done, err := c.put(ctx, counted, "#changed_at = :then", map[string]any{"then": stored.ChangedAt}); !done || same {
+		return "", next, err // perhaps a create or a removal came before
 	}
 	return stored.Scope, next, nil
 }
