@@ -5,9 +5,9 @@
 // Lists are measured with the function's binary on a stand-in for DynamoDB, whose calls and units
 // are counted.
 //
-// The floor of the relay is a plain nats.go subscriber that posts with net/http;
-// NATS server, publisher and container run in this process for both. The floor of
-// a start is a hello-world function.
+// The floor of the relay is a plain subscriber of nats.go, or a receiver with the AWS SDK, that
+// posts with net/http. NATS server, queue, publisher and container run in this process for
+// both. The floor of a start is a hello-world function.
 package main
 
 import (
@@ -60,23 +60,23 @@ type effort struct {
 	triggers []int
 }
 
-// load is the load of the relay and its floor.
-type load struct {
-	inFlight int
-	takes    time.Duration // the container, for a message
-	messages int
-}
-
 const messages = 200_000
 
 var (
 	thorough = effort{
 		loads: []load{
-			{1, 0, messages / 20}, {64, 0, messages}, {256, 0, messages}, {256, 20 * time.Millisecond, messages / 2},
+			{coreNATS, 1, 0, messages / 20}, {coreNATS, 64, 0, messages}, {coreNATS, 256, 0, messages},
+			{coreNATS, 256, 20 * time.Millisecond, messages / 2},
+			{jetStream, 64, 0, messages / 2}, {jetStream, 256, 0, messages / 2}, {queueElsewhere, 256, 0, messages / 4},
 		},
 		rounds: 3, fixedTime: 5 * time.Second, starts: 25, triggers: []int{100, 1_000, 10_000, 100_000},
 	}
-	brief = effort{loads: []load{{64, 0, messages / 100}}, rounds: 1, fixedTime: 500 * time.Millisecond, starts: 2, triggers: []int{100, 1_000}}
+	brief = effort{
+		loads: []load{
+			{coreNATS, 64, 0, messages / 100}, {jetStream, 64, 0, messages / 100}, {queueElsewhere, 256, 0, messages / 100},
+		},
+		rounds: 1, fixedTime: 500 * time.Millisecond, starts: 2, triggers: []int{100, 1_000},
+	}
 )
 
 func run(ctx context.Context, of effort) error {
@@ -84,8 +84,8 @@ func run(ctx context.Context, of effort) error {
 	if err := listsTable(ctx, of.triggers); err != nil {
 		return err
 	}
-	fmt.Println("\nNATS to HTTP: 200-byte messages, the relay against a plain subscriber")
-	environments, err := relayTable(ctx, moto.Python(), of)
+	fmt.Println("\nThe relay: 200-byte messages to HTTP, against a plain subscriber or receiver")
+	environments, err := relayTable(ctx, moto.Python(), of, of.loads)
 	if err != nil {
 		return err
 	}
