@@ -49,6 +49,8 @@ var (
 // effort is how much is measured.
 type effort struct {
 	loads []load
+	// scarce are loads with little CPU.
+	scarce []load
 	// rounds is how often the relay and its floor take turns. The tables show medians,
 	// because other work of the machine affects single rounds.
 	rounds int
@@ -60,22 +62,12 @@ type effort struct {
 	triggers []int
 }
 
-const messages = 200_000
-
 var (
 	thorough = effort{
-		loads: []load{
-			{coreNATS, 1, 0, messages / 20}, {coreNATS, 64, 0, messages}, {coreNATS, 256, 0, messages},
-			{coreNATS, 256, 20 * time.Millisecond, messages / 2},
-			{jetStream, 64, 0, messages / 2}, {jetStream, 256, 0, messages / 2}, {queueElsewhere, 256, 0, messages / 4},
-		},
-		rounds: 3, fixedTime: 5 * time.Second, starts: 25, triggers: []int{100, 1_000, 10_000, 100_000},
+		loads: thoroughLoads, scarce: thoroughScarce, rounds: 3, fixedTime: 5 * time.Second, starts: 25, triggers: []int{100, 1_000, 10_000, 100_000},
 	}
 	brief = effort{
-		loads: []load{
-			{coreNATS, 64, 0, messages / 100}, {jetStream, 64, 0, messages / 100}, {queueElsewhere, 256, 0, messages / 100},
-		},
-		rounds: 1, fixedTime: 500 * time.Millisecond, starts: 2, triggers: []int{100, 1_000},
+		loads: briefLoads, scarce: briefScarce, rounds: 1, fixedTime: 500 * time.Millisecond, starts: 2, triggers: []int{100, 1_000},
 	}
 )
 
@@ -85,8 +77,11 @@ func run(ctx context.Context, of effort) error {
 		return err
 	}
 	fmt.Println("\nThe relay: 200-byte messages to HTTP, against a plain subscriber or receiver")
-	environments, err := relayTable(ctx, moto.Python(), of, of.loads)
+	environments, err := relayTable(ctx, moto.Python(), of, of.loads, quota{})
 	if err != nil {
+		return err
+	}
+	if err := quotaTable(ctx, moto.Python(), of); err != nil {
 		return err
 	}
 	fmt.Printf("\nStarts: from exec to the first poll of the Runtime API, median of %d\n", of.starts)

@@ -24,24 +24,16 @@ const (
 	fixedRate = 2_000
 )
 
-// load is the load of the relay and its floor.
-type load struct {
-	source   string // its kind
-	inFlight int
-	takes    time.Duration // the container, for a message
-	messages int
-}
-
 // relayTable measures floor and relay under each load. It returns the environments
 // that the deployed template gives to the functions, by their folders.
-func relayTable(ctx context.Context, python string, of effort, loads []load) (environments map[string]map[string]string, err error) {
+func relayTable(ctx context.Context, python string, of effort, loads []load, q quota) (environments map[string]map[string]string, err error) {
 	var rows [][]string
 	for _, one := range loads {
 		target, err := newContainer(one.takes)
 		if err != nil {
 			return nil, err
 		}
-		b := bench{ctx: ctx, container: target, load: one, effort: of}
+		b := bench{ctx: ctx, container: target, load: one, effort: of, quota: q}
 		var floor, relay figures
 		floor, relay, environments, err = b.both(python)
 		target.close()
@@ -52,6 +44,19 @@ func relayTable(ctx context.Context, python string, of effort, loads []load) (en
 	}
 	table(fmt.Sprintf("source\tin flight\tcontainer takes\tprogram\tmessages/s\tCPU/message\tp50 at %d/s\tp99 at %d/s\tpeak memory\t", fixedRate, fixedRate), rows)
 	return environments, nil
+}
+
+// quotaTable measures floor and relay with as little CPU as a Lambda function has.
+func quotaTable(ctx context.Context, python string, of effort) error {
+	fmt.Println()
+	q, ok := findQuota(ctx)
+	if !ok {
+		fmt.Println("The relay with scarce CPU: not measured, because this machine lets no quota be set (control groups, cpulimit)")
+		return nil
+	}
+	fmt.Printf("The relay with the CPU of a function of %d MB: %.2f of one, by %s\n", relayMemory, cpusOf(relayMemory), q.name)
+	_, err := relayTable(ctx, python, of, of.scarce, q)
+	return err
 }
 
 // rows returns the rows of the table for a load.
@@ -95,6 +100,7 @@ type bench struct {
 	effort
 	ctx       context.Context
 	container *container
+	quota     quota
 }
 
 // program is a running floor or relay, and its source.
@@ -134,6 +140,15 @@ func (b bench) both(python string) (floor, relay figures, environments map[strin
 	programs[0].pid = pid
 	if programs[1].pid, err = b.startRelay(c, programs[1].source); err != nil {
 		return floor, relay, nil, fmt.Errorf("starting the relay: %w", err)
+	}
+	if b.memoryMB > 0 {
+		for _, p := range programs {
+			lift, err := b.quota.limit(b.ctx, p.pid, cpusOf(b.memoryMB))
+			if err != nil {
+				return floor, relay, nil, fmt.Errorf("limiting the CPU of the %s: %w", p.name, err)
+			}
+			defer lift()
+		}
 	}
 	all := make([][]figures, len(programs))
 	for range b.rounds {
