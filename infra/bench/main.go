@@ -1,6 +1,6 @@
-// Command bench measures lists, the relay and the functions' starts. It compares the relay and
-// the starts with a floor in the same run, because ratios say more than the figures of one
-// machine. It prints tables. With -short it measures little, to show that the measuring works.
+// Command bench measures lists, the relay, the dispatchers and the functions' starts. It compares
+// the relay and the starts with a floor in the same run, because ratios say more than the figures
+// of one machine. It prints tables. With -short it measures little, to show that the measuring works.
 //
 // Lists are measured with the function's binary on a stand-in for DynamoDB, whose calls and units
 // are counted.
@@ -56,6 +56,8 @@ type effort struct {
 	rounds int
 	// fixedTime is the time for which latencies are measured.
 	fixedTime time.Duration
+	// invocations is the number of invocations of a dispatcher.
+	invocations int
 	// starts is the number of starts of each binary.
 	starts int
 	// triggers are the numbers of triggers that are listed.
@@ -64,10 +66,10 @@ type effort struct {
 
 var (
 	thorough = effort{
-		loads: thoroughLoads, scarce: thoroughScarce, rounds: 3, fixedTime: 5 * time.Second, starts: 25, triggers: []int{100, 1_000, 10_000, 100_000},
+		loads: thoroughLoads, scarce: thoroughScarce, rounds: 3, fixedTime: 5 * time.Second, invocations: 1_000, starts: 25, triggers: []int{100, 1_000, 10_000, 100_000},
 	}
 	brief = effort{
-		loads: briefLoads, scarce: briefScarce, rounds: 1, fixedTime: 500 * time.Millisecond, starts: 2, triggers: []int{100, 1_000},
+		loads: briefLoads, scarce: briefScarce, rounds: 1, fixedTime: 500 * time.Millisecond, invocations: 4, starts: 2, triggers: []int{100, 1_000},
 	}
 )
 
@@ -82,6 +84,10 @@ func run(ctx context.Context, of effort) error {
 		return err
 	}
 	if err := quotaTable(ctx, moto.Python(), of); err != nil {
+		return err
+	}
+	fmt.Println("\nDispatchers: for one message in a batch of 10, or for one occurrence; the time that its CPU work takes with the CPU of a function of N MB")
+	if err := dispatchTable(ctx, moto.Python(), of.invocations); err != nil {
 		return err
 	}
 	fmt.Printf("\nStarts: from exec to the first poll of the Runtime API, median of %d\n", of.starts)

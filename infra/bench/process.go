@@ -1,13 +1,14 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // processOf returns the ID of the process that runs a binary.
@@ -28,20 +29,15 @@ func processOf(path string) (pid int, err error) {
 	return 0, fmt.Errorf("no process runs %s", path)
 }
 
-// cpuOf returns the CPU time that a process has used (proc(5), stat: fields 14 and 15,
-// in hundredths of a second).
+// cpuOf returns the CPU time that a process has used, by its CPU clock. That is exact: stat in
+// proc(5) has hundredths of a second. The clock's ID is the one of clock_getcpuclockid(3).
 func cpuOf(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
+	const scheduled = 2 // user and system time, in nanoseconds
+	var used unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &used); err != nil {
+		return 0, fmt.Errorf("reading the CPU time of the process %d: %w", pid, err)
 	}
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	user, err := strconv.Atoi(fields[11])
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond, err
+	return time.Duration(used.Nano()), nil
 }
 
 // peakOf returns the largest resident memory that a process has had, in bytes.

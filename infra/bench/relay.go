@@ -64,7 +64,7 @@ func (l load) rows(floor, relay figures) (rows [][]string) {
 	start := []string{sourceNames[l.source], strconv.Itoa(l.inFlight), l.takes.String()}
 	add := func(cells ...string) { rows = append(rows, append(start[:len(start):len(start)], cells...)) }
 	for i, f := range []figures{floor, relay} {
-		add([]string{"floor", "relay"}[i], fmt.Sprintf("%.0f", f.rate), fmt.Sprintf("%.0f us", float64(f.cpu.Nanoseconds())/1000),
+		add([]string{"floor", "relay"}[i], fmt.Sprintf("%.0f", f.rate), microseconds(f.cpu)+" us",
 			latency(f.p50), latency(f.p99), megabytes(f.peakMemory))
 	}
 	last := ""

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"net/http"
@@ -46,6 +47,13 @@ func newContainer(takes time.Duration) (*container, error) {
 	})}
 	go func() { _ = c.server.Serve(listener) }() // until it is closed
 	return c, nil
+}
+
+// newPayload returns a payload with a stamp.
+func newPayload() []byte {
+	payload := bytes.Repeat([]byte{'.'}, messageSize)
+	stamp(payload)
+	return payload
 }
 
 // stamp writes the time into a payload. It writes text, because queues accept only text.

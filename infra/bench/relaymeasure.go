@@ -59,10 +59,7 @@ func (b bench) measure(p program) (f figures, err error) {
 // rate is 0. It returns when the container has accepted all.
 func (b bench) publish(to source, count, rate int) error {
 	b.container.reset()
-	payload := make([]byte, messageSize)
-	for i := range payload {
-		payload[i] = '.'
-	}
+	payload := newPayload()
 	began := time.Now()
 	for i := range count {
 		if rate > 0 {
