@@ -32,9 +32,8 @@ type dispatch struct {
 	pause time.Duration
 }
 
-// dispatches are measured. By default, a trigger of a queue keeps the runs that failed, and a
-// cron trigger keeps all runs.
-var dispatches = []dispatch{
+// By default, a trigger of a queue keeps the runs that failed, and a cron trigger keeps all runs.
+var thoroughDispatches = []dispatch{
 	{"dispatch-queue", 0, "failures", 0},
 	{"dispatch-queue", 20 * time.Millisecond, "failures", 0},
 	{"dispatch-queue", 200 * time.Millisecond, "failures", 0},
@@ -44,17 +43,18 @@ var dispatches = []dispatch{
 	{"dispatch-schedule", 0, "none", 0},
 }
 
+var briefDispatches = []dispatch{{function: "dispatch-queue", history: "failures"}, {function: "dispatch-schedule", history: "all"}}
+
 // dispatchTime limits the time for which one dispatch is measured.
 const dispatchTime = 10 * time.Second
 
 // dispatchTable measures the dispatchers on a local cloud. A proxy before its AWS counts their
 // requests.
-func dispatchTable(ctx context.Context, python string, invocations int) error {
-	c, err := newCloud(ctx, python, nil)
+func dispatchTable(ctx context.Context, on *clouds, dispatches []dispatch, invocations int) error {
+	c, err := on.get(ctx, 0)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
 	client, err := newAPI(ctx, c)
 	if err != nil {
 		return err

@@ -56,6 +56,9 @@ type effort struct {
 	rounds int
 	// fixedTime is the time for which latencies are measured.
 	fixedTime time.Duration
+	// shared makes what is measured share a cloud.
+	shared     bool
+	dispatches []dispatch
 	// invocations is the number of invocations of a dispatcher.
 	invocations int
 	// starts is the number of starts of each binary.
@@ -66,10 +69,12 @@ type effort struct {
 
 var (
 	thorough = effort{
-		loads: thoroughLoads, scarce: thoroughScarce, rounds: 3, fixedTime: 5 * time.Second, invocations: 1_000, starts: 25, triggers: []int{100, 1_000, 10_000, 100_000},
+		loads: thoroughLoads, scarce: thoroughScarce, rounds: 3, fixedTime: 5 * time.Second, dispatches: thoroughDispatches, invocations: 1_000,
+		starts: 25, triggers: []int{100, 1_000, 10_000, 100_000},
 	}
 	brief = effort{
-		loads: briefLoads, scarce: briefScarce, rounds: 1, fixedTime: 500 * time.Millisecond, invocations: 4, starts: 2, triggers: []int{100, 1_000},
+		loads: briefLoads, scarce: briefScarce, rounds: 1, fixedTime: 500 * time.Millisecond, dispatches: briefDispatches, invocations: 10, shared: true,
+		starts: 2, triggers: []int{100, 1_000},
 	}
 )
 
@@ -79,19 +84,21 @@ func run(ctx context.Context, of effort) error {
 		return err
 	}
 	fmt.Println("\nThe relay: 200-byte messages to HTTP, against a plain subscriber or receiver")
-	environments, err := relayTable(ctx, moto.Python(), of, of.loads, quota{})
-	if err != nil {
+	on := &clouds{python: moto.Python(), shared: of.shared}
+	defer on.close()
+	if err := relayTable(ctx, on, of, of.loads, quota{}); err != nil {
 		return err
 	}
-	if err := quotaTable(ctx, moto.Python(), of); err != nil {
+	if err := quotaTable(ctx, on, of); err != nil {
 		return err
 	}
 	fmt.Println("\nDispatchers: for one message in a batch of 10, or for one occurrence; the time that its CPU work takes with the CPU of a function of N MB")
-	if err := dispatchTable(ctx, moto.Python(), of.invocations); err != nil {
+	if err := dispatchTable(ctx, on, of.dispatches, of.invocations); err != nil {
 		return err
 	}
+	on.close() // it would slow the starts
 	fmt.Printf("\nStarts: from exec to the first poll of the Runtime API, median of %d\n", of.starts)
-	return startTable(ctx, environments, of.starts)
+	return startTable(ctx, on.environments(), of.starts)
 }
 
 // table prints rows of aligned columns.

@@ -10,9 +10,10 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
+
 	"containertriggers/infra/local/child"
 	"containertriggers/infra/local/cloud"
-	"containertriggers/infra/local/stack"
 )
 
 const (
@@ -24,30 +25,27 @@ const (
 	fixedRate = 2_000
 )
 
-// relayTable measures floor and relay under each load. It returns the environments
-// that the deployed template gives to the functions, by their folders.
-func relayTable(ctx context.Context, python string, of effort, loads []load, q quota) (environments map[string]map[string]string, err error) {
+// relayTable measures floor and relay under each load.
+func relayTable(ctx context.Context, on *clouds, of effort, loads []load, q quota) error {
 	var rows [][]string
 	for _, one := range loads {
 		target, err := newContainer(one.takes)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		b := bench{ctx: ctx, container: target, load: one, effort: of, quota: q}
-		var floor, relay figures
-		floor, relay, environments, err = b.both(python)
+		floor, relay, err := bench{ctx: ctx, container: target, load: one, effort: of, quota: q}.both(on)
 		target.close()
 		if err != nil {
-			return nil, fmt.Errorf("%s, %d in flight: %w", one.source, one.inFlight, err)
+			return fmt.Errorf("%s, %d in flight: %w", one.kind, one.inFlight, err)
 		}
 		rows = append(rows, one.rows(floor, relay)...)
 	}
 	table(fmt.Sprintf("source\tin flight\tcontainer takes\tprogram\tmessages/s\tCPU/message\tp50 at %d/s\tp99 at %d/s\tpeak memory\t", fixedRate, fixedRate), rows)
-	return environments, nil
+	return nil
 }
 
 // quotaTable measures floor and relay with as little CPU as a Lambda function has.
-func quotaTable(ctx context.Context, python string, of effort) error {
+func quotaTable(ctx context.Context, on *clouds, of effort) error {
 	fmt.Println()
 	q, ok := findQuota(ctx)
 	if !ok {
@@ -55,13 +53,12 @@ func quotaTable(ctx context.Context, python string, of effort) error {
 		return nil
 	}
 	fmt.Printf("The relay with the CPU of a function of %d MB: %.2f of one, by %s\n", relayMemory, cpusOf(relayMemory), q.name)
-	_, err := relayTable(ctx, python, of, of.scarce, q)
-	return err
+	return relayTable(ctx, on, of, of.scarce, q)
 }
 
 // rows returns the rows of the table for a load.
 func (l load) rows(floor, relay figures) (rows [][]string) {
-	start := []string{sourceNames[l.source], strconv.Itoa(l.inFlight), l.takes.String()}
+	start := []string{sourceNames[l.kind], strconv.Itoa(l.inFlight), l.takes.String()}
 	add := func(cells ...string) { rows = append(rows, append(start[:len(start):len(start)], cells...)) }
 	for i, f := range []figures{floor, relay} {
 		add([]string{"floor", "relay"}[i], fmt.Sprintf("%.0f", f.rate), microseconds(f.cpu)+" us",
@@ -110,42 +107,35 @@ type program struct {
 	pid    int
 }
 
-// both measures the two programs one after the other, beside the same idle cloud. It also
-// returns the functions' environments by their folders.
-func (b bench) both(python string) (floor, relay figures, environments map[string]map[string]string, err error) {
-	c, err := newCloud(b.ctx, python, map[string]string{"RelayConcurrency": strconv.Itoa(b.inFlight)})
+// both measures the two programs one after the other, beside the same idle cloud.
+func (b bench) both(on *clouds) (floor, relay figures, err error) {
+	c, err := on.get(b.ctx, b.inFlight)
 	if err != nil {
-		return floor, relay, nil, err
+		return floor, relay, err
 	}
-	defer c.Close()
 	programs := []program{{name: "floor"}, {name: "relay"}}
 	for i, p := range programs {
-		if p.source, err = newSource(b.ctx, b.load.source, c.NATSURL(), p.name); err != nil {
-			return floor, relay, nil, fmt.Errorf("preparing the source of the %s: %w", p.name, err)
+		// The subject is new, because a shared cloud may have a trigger for the last one.
+		if p.source, err = newSource(b.ctx, b.kind, c.NATSURL(), p.name+"-"+uuid.NewString()); err != nil {
+			return floor, relay, fmt.Errorf("preparing the source of the %s: %w", p.name, err)
 		}
+		defer p.source.close()
 		programs[i] = p
 	}
-	// The sources end after the programs, which the cloud and stopFloor end.
-	defer func() {
-		c.Close()
-		for _, p := range programs {
-			p.source.close()
-		}
-	}()
 	stopFloor, pid, err := b.startFloor(programs[0].source)
 	if err != nil {
-		return floor, relay, nil, fmt.Errorf("starting the floor: %w", err)
+		return floor, relay, fmt.Errorf("starting the floor: %w", err)
 	}
 	defer stopFloor()
 	programs[0].pid = pid
 	if programs[1].pid, err = b.startRelay(c, programs[1].source); err != nil {
-		return floor, relay, nil, fmt.Errorf("starting the relay: %w", err)
+		return floor, relay, fmt.Errorf("starting the relay: %w", err)
 	}
 	if b.memoryMB > 0 {
 		for _, p := range programs {
 			lift, err := b.quota.limit(b.ctx, p.pid, cpusOf(b.memoryMB))
 			if err != nil {
-				return floor, relay, nil, fmt.Errorf("limiting the CPU of the %s: %w", p.name, err)
+				return floor, relay, fmt.Errorf("limiting the CPU of the %s: %w", p.name, err)
 			}
 			defer lift()
 		}
@@ -155,29 +145,16 @@ func (b bench) both(python string) (floor, relay figures, environments map[strin
 		for i, p := range programs {
 			f, err := b.measure(p)
 			if err != nil {
-				return floor, relay, nil, fmt.Errorf("the %s: %w", p.name, err)
+				return floor, relay, fmt.Errorf("the %s: %w", p.name, err)
 			}
 			all[i] = append(all[i], f)
 		}
 	}
-	environments = map[string]map[string]string{}
-	for logicalID, environment := range c.Environments() {
-		environments[stack.Label(logicalID)] = environment
-	}
-	return middle(all[0]), middle(all[1]), environments, nil
-}
-
-// newCloud starts a local cloud.
-func newCloud(ctx context.Context, python string, parameters map[string]string) (*cloud.Cloud, error) {
-	c := &cloud.Cloud{
-		Root: ".", Python: python, Address: "127.0.0.1:0", Now: time.Now, RetryDelay: time.Second, Log: func(string, string) {},
-		Parameters: parameters,
-	}
-	return c, c.Start(ctx)
+	return middle(all[0]), middle(all[1]), nil
 }
 
 func (b bench) startFloor(from source) (stop func(), pid int, err error) {
-	cmd := exec.CommandContext(b.ctx, floorBinary, b.load.source, from.url(), from.subject(), b.container.url, strconv.Itoa(b.inFlight))
+	cmd := exec.CommandContext(b.ctx, floorBinary, b.kind, from.url(), from.subject(), b.container.url, strconv.Itoa(b.inFlight))
 	child.Prepare(cmd)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()

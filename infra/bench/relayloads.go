@@ -4,7 +4,7 @@ import "time"
 
 // load is the load of the relay and its floor.
 type load struct {
-	source   string // its kind
+	kind     string // of the source
 	inFlight int
 	takes    time.Duration // the container, for a message
 	messages int
@@ -20,24 +20,24 @@ const (
 
 var (
 	thoroughLoads = []load{
-		{source: coreNATS, inFlight: 1, messages: messages / 20},
-		{source: coreNATS, inFlight: 64, messages: messages},
-		{source: coreNATS, inFlight: 256, messages: messages},
-		{source: coreNATS, inFlight: 256, takes: 20 * time.Millisecond, messages: messages / 2},
-		{source: jetStream, inFlight: 64, messages: messages / 2},
-		{source: jetStream, inFlight: 256, messages: messages / 2},
-		{source: queueElsewhere, inFlight: 256, messages: messages / 4},
+		{kind: coreNATS, inFlight: 1, messages: messages / 20},
+		{kind: coreNATS, inFlight: 64, messages: messages},
+		{kind: coreNATS, inFlight: 256, messages: messages},
+		{kind: coreNATS, inFlight: 256, takes: 20 * time.Millisecond, messages: messages / 2},
+		{kind: jetStream, inFlight: 64, messages: messages / 2},
+		{kind: jetStream, inFlight: 256, messages: messages / 2},
+		{kind: queueElsewhere, inFlight: 256, messages: messages / 4},
 	}
 	briefLoads = []load{
-		{source: coreNATS, inFlight: 64, messages: few},
-		{source: jetStream, inFlight: 64, messages: few},
-		{source: queueElsewhere, inFlight: 256, messages: few},
+		{kind: coreNATS, inFlight: 64, messages: few},
+		{kind: jetStream, inFlight: 64, messages: few},
+		{kind: queueElsewhere, inFlight: 64, messages: few},
 	}
 	thoroughScarce = []load{
-		{source: coreNATS, inFlight: 64, messages: messages / 5, memoryMB: relayMemory},
-		{source: coreNATS, inFlight: 256, messages: messages / 5, memoryMB: relayMemory},
+		{kind: coreNATS, inFlight: 64, messages: messages / 5, memoryMB: relayMemory},
+		{kind: coreNATS, inFlight: 256, messages: messages / 5, memoryMB: relayMemory},
 	}
-	briefScarce = []load{{source: coreNATS, inFlight: 64, messages: few, memoryMB: relayMemory}}
+	briefScarce = []load{{kind: coreNATS, inFlight: 64, messages: 5 * few, memoryMB: relayMemory}}
 )
 
 // relayMemory is the memory of the relay's function in the template.
