@@ -11,7 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processOf returns the ID of the process that runs a binary.
+// processOf returns the ID of the process that runs a binary. If there are several, it returns
+// the one that has used the most CPU time: a shard of the relay may have been started twice, and
+// the second run ends at once.
 func processOf(path string) (pid int, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -21,12 +23,23 @@ func processOf(path string) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	most := time.Duration(-1)
 	for _, link := range links {
-		if binary, err := os.Readlink(link); err == nil && binary == path {
-			return strconv.Atoi(strings.Split(link, "/")[2])
+		if binary, err := os.Readlink(link); err != nil || binary != path {
+			continue
+		}
+		id, err := strconv.Atoi(strings.Split(link, "/")[2])
+		if err != nil {
+			return 0, err
+		}
+		if used, err := cpuOf(id); err == nil && used > most { // otherwise it has ended
+			pid, most = id, used
 		}
 	}
-	return 0, fmt.Errorf("no process runs %s", path)
+	if most < 0 {
+		return 0, fmt.Errorf("no process runs %s", path)
+	}
+	return pid, nil
 }
 
 // cpuOf returns the CPU time that a process has used, by its CPU clock. That is exact: stat in
