@@ -88,7 +88,7 @@ func (l *lists) measure(q query) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	// A process tells its CPU time in hundredths of a second.
+	// The CPU time of a single request varies.
 	const repeated = 50
 	before, err := l.cpu()
 	if err != nil {

@@ -1,13 +1,13 @@
-// Command bench measures lists, the relay and the functions' starts. It compares the relay and
-// the starts with a floor in the same run, because ratios say more than the figures of one
-// machine. It prints tables. With -short it measures little, to show that the measuring works.
+// Command bench measures lists, the relay, the dispatchers and the functions' starts. It compares
+// the relay and the starts with a floor in the same run, because ratios say more than the figures
+// of one machine. It prints tables. With -short it measures little, to show that the measuring works.
 //
 // Lists are measured with the function's binary on a stand-in for DynamoDB, whose calls and units
 // are counted.
 //
-// The floor of the relay is a plain nats.go subscriber that posts with net/http;
-// NATS server, publisher and container run in this process for both. The floor of
-// a start is a hello-world function.
+// The floor of the relay is a plain subscriber of nats.go, or a receiver with the AWS SDK, that
+// posts with net/http. NATS server, queue, publisher and container run in this process for
+// both. The floor of a start is a hello-world function.
 package main
 
 import (
@@ -49,34 +49,33 @@ var (
 // effort is how much is measured.
 type effort struct {
 	loads []load
+	// scarce are loads with little CPU.
+	scarce []load
 	// rounds is how often the relay and its floor take turns. The tables show medians,
 	// because other work of the machine affects single rounds.
 	rounds int
 	// fixedTime is the time for which latencies are measured.
 	fixedTime time.Duration
+	// shared makes what is measured share a cloud.
+	shared     bool
+	dispatches []dispatch
+	// invocations is the number of invocations of a dispatcher.
+	invocations int
 	// starts is the number of starts of each binary.
 	starts int
 	// triggers are the numbers of triggers that are listed.
 	triggers []int
 }
 
-// load is the load of the relay and its floor.
-type load struct {
-	inFlight int
-	takes    time.Duration // the container, for a message
-	messages int
-}
-
-const messages = 200_000
-
 var (
 	thorough = effort{
-		loads: []load{
-			{1, 0, messages / 20}, {64, 0, messages}, {256, 0, messages}, {256, 20 * time.Millisecond, messages / 2},
-		},
-		rounds: 3, fixedTime: 5 * time.Second, starts: 25, triggers: []int{100, 1_000, 10_000, 100_000},
+		loads: thoroughLoads, scarce: thoroughScarce, rounds: 3, fixedTime: 5 * time.Second, dispatches: thoroughDispatches, invocations: 1_000,
+		starts: 25, triggers: []int{100, 1_000, 10_000, 100_000},
 	}
-	brief = effort{loads: []load{{64, 0, messages / 100}}, rounds: 1, fixedTime: 500 * time.Millisecond, starts: 2, triggers: []int{100, 1_000}}
+	brief = effort{
+		loads: briefLoads, scarce: briefScarce, rounds: 1, fixedTime: 500 * time.Millisecond, dispatches: briefDispatches, invocations: 10, shared: true,
+		starts: 2, triggers: []int{100, 1_000},
+	}
 )
 
 func run(ctx context.Context, of effort) error {
@@ -84,13 +83,22 @@ func run(ctx context.Context, of effort) error {
 	if err := listsTable(ctx, of.triggers); err != nil {
 		return err
 	}
-	fmt.Println("\nNATS to HTTP: 200-byte messages, the relay against a plain subscriber")
-	environments, err := relayTable(ctx, moto.Python(), of)
-	if err != nil {
+	fmt.Println("\nThe relay: 200-byte messages to HTTP, against a plain subscriber or receiver")
+	on := &clouds{python: moto.Python(), shared: of.shared}
+	defer on.close()
+	if err := relayTable(ctx, on, of, of.loads, quota{}); err != nil {
 		return err
 	}
+	if err := quotaTable(ctx, on, of); err != nil {
+		return err
+	}
+	fmt.Println("\nDispatchers: for one message in a batch of 10, or for one occurrence; the time that its CPU work takes with the CPU of a function of N MB")
+	if err := dispatchTable(ctx, on, of.dispatches, of.invocations); err != nil {
+		return err
+	}
+	on.close() // it would slow the starts
 	fmt.Printf("\nStarts: from exec to the first poll of the Runtime API, median of %d\n", of.starts)
-	return startTable(ctx, environments, of.starts)
+	return startTable(ctx, on.environments(), of.starts)
 }
 
 // table prints rows of aligned columns.

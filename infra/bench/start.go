@@ -17,21 +17,21 @@ import (
 )
 
 // startTable starts the floor and each function with its environment, and prints the
-// times. They take turns, so that other work of the machine affects all of them.
+// times and the memory. They take turns, so that other work of the machine affects all of them.
 func startTable(ctx context.Context, environments map[string]map[string]string, starts int) error {
 	binaries, err := filepath.Glob(filepath.Join(".build", "*", "bootstrap"))
 	if err != nil {
 		return err
 	}
 	binaries = append([]string{helloBinary}, binaries...)
-	took := map[string][]time.Duration{}
+	took, peaks := map[string][]time.Duration{}, map[string][]int64{}
 	for range starts {
 		for _, binary := range binaries {
-			d, err := start(ctx, binary, environments[filepath.Base(filepath.Dir(binary))])
+			d, peak, err := start(ctx, binary, environments[filepath.Base(filepath.Dir(binary))])
 			if err != nil {
 				return fmt.Errorf("starting %s: %w", binary, err)
 			}
-			took[binary] = append(took[binary], d)
+			took[binary], peaks[binary] = append(took[binary], d), append(peaks[binary], peak)
 		}
 	}
 	floor := median(took[helloBinary])
@@ -46,9 +46,9 @@ func startTable(ctx context.Context, environments map[string]map[string]string, 
 			return err
 		}
 		d := median(took[binary])
-		rows = append(rows, []string{name, ms(d), fmt.Sprintf("x%.2f", float64(d)/float64(floor)), fmt.Sprintf("%.1f MB", float64(info.Size())/1e6)})
+		rows = append(rows, []string{name, ms(d), fmt.Sprintf("x%.2f", float64(d)/float64(floor)), megabytes(info.Size()), megabytes(median(peaks[binary]))})
 	}
-	table("function\tstart\tratio\tbinary\t", rows)
+	table("function\tstart\tratio\tbinary\tpeak memory\t", rows)
 	return nil
 }
 
@@ -57,11 +57,12 @@ func median[T cmp.Ordered](values []T) T {
 	return values[len(values)/2]
 }
 
-// start starts a function and returns the time until it asks for its first event.
-func start(ctx context.Context, binary string, environment map[string]string) (time.Duration, error) {
+// start starts a function. It returns the time until it asks for its first event, and the
+// largest resident memory that it has had until then, in bytes.
+func start(ctx context.Context, binary string, environment map[string]string) (took time.Duration, peak int64, err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	polled := make(chan time.Time, 1)
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -88,7 +89,7 @@ func start(ctx context.Context, binary string, environment map[string]string) (t
 	cmd.Stdout, cmd.Stderr = &output, &output
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -101,10 +102,11 @@ func start(ctx context.Context, binary string, environment map[string]string) (t
 	}()
 	select {
 	case at := <-polled:
-		return at.Sub(began), nil
+		peak, err := peakOf(cmd.Process.Pid)
+		return at.Sub(began), peak, err
 	case <-ended:
-		return 0, fmt.Errorf("it ended: %s", bytes.TrimSpace(output.Bytes()))
+		return 0, 0, fmt.Errorf("it ended: %s", bytes.TrimSpace(output.Bytes()))
 	case <-time.After(10 * time.Second):
-		return 0, fmt.Errorf("it did not ask for work")
+		return 0, 0, fmt.Errorf("it did not ask for work")
 	}
 }

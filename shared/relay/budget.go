@@ -62,9 +62,13 @@ func (s *share) setOwn(own int64) {
 // amount, or the error of ctx if ctx ends before.
 func (s *share) take(ctx context.Context, least, most int64) (int64, error) {
 	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return 0, ctx.Err()
+	case s.turn <- struct{}{}: // most often, and without locking ctx, which all calls share
+	default:
+		select {
+		case s.turn <- struct{}{}:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
 	}
 	defer func() { <-s.turn }()
 	if n := s.try(least, most); n > 0 {

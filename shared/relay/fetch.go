@@ -80,7 +80,7 @@ func (s *natsSource) fetchLoop(d *durable) {
 				free--
 				size := sizeOf(m)
 				sum, largest = sum+size, max(largest, size)
-				s.calls.Go(func() {
+				s.dispatch(func() {
 					defer s.releaseSlots(1)
 					defer s.memory.give(size)
 					s.deliverStream(d, m)

@@ -45,11 +45,13 @@ type natsSource struct {
 	receiving context.Context
 	cancel    context.CancelFunc
 	receivers sync.WaitGroup
-	// slots holds an element for each call in flight.
+	// slots holds an element for each message of a stream that is fetched or in delivery.
 	slots chan struct{}
-	// work passes messages of core NATS to the goroutines that make calls. They end
-	// when drained is closed. calls waits for them.
+	// work passes messages to the workers, which are goroutines that make calls. workers
+	// holds an element for each of them. They end when drained is closed. calls waits for
+	// them.
 	work    chan func()
+	workers chan struct{}
 	drained chan struct{}
 	calls   sync.WaitGroup
 	// refused receives the server's refusals of subscriptions.
@@ -85,7 +87,7 @@ type natsSource struct {
 func newNATSSource(k sink, config trigger.NATS, positions store.Positions) *natsSource {
 	return &natsSource{
 		core: coreMemory{share: k.memory},
-		sink: k, config: config, positions: positions, slots: make(chan struct{}, k.concurrency),
+		sink: k, config: config, positions: positions, slots: make(chan struct{}, k.concurrency), workers: make(chan struct{}, k.concurrency),
 		refused: make(chan error, 1), woken: make(chan struct{}, 1), work: make(chan func()), drained: make(chan struct{}),
 	}
 }
@@ -199,9 +201,9 @@ func (s *natsSource) countDroppedLocked() {
 	s.log.WarnContext(s.ctx, "slow consumer", "dropped", more, "dropped_total", total)
 }
 
-// dispatch makes a call if one of the trigger's slots is free. Otherwise it blocks, so
-// that the client keeps the next messages. The goroutines that make calls are reused: a
-// new goroutine for each call would have to grow its stack each time.
+// dispatch makes a call if a worker is free or may be started. Otherwise it blocks, so that
+// the client keeps the next messages. Workers are reused: a new goroutine for each call would
+// have to grow its stack each time.
 func (s *natsSource) dispatch(call func()) {
 	select {
 	case s.work <- call:
@@ -210,7 +212,7 @@ func (s *natsSource) dispatch(call func()) {
 	}
 	select {
 	case s.work <- call:
-	case s.slots <- struct{}{}:
+	case s.workers <- struct{}{}:
 		s.calls.Go(func() {
 			call()
 			for {

@@ -68,6 +68,23 @@ func TestStream_LosesNoMessage(t *testing.T) {
 	b.ended(run)
 }
 
+func TestStream_GetsTheSlotsThatCoreNATSHad(t *testing.T) {
+	t.Parallel()
+	b := setup(t, nil)
+	b.Concurrency, b.Timing.StreamInterval = 1, time.Second
+	js, conn := b.jetStream(), b.publisher()
+	id := b.create("s", "")
+	b.start(10 * time.Minute)
+	b.ready(id)
+	b.publish(conn, "s", "core")
+	b.eventually("core NATS delivers", func() bool { return b.took("core") > 0 })
+	b.add(js, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	b.eventually("the stream delivers", func() bool {
+		b.send(js, "s", "more")
+		return slices.ContainsFunc(b.idsOf("more"), func(id string) bool { return strings.HasPrefix(id, "S/") })
+	})
+}
+
 func TestConsumer_IsCreatedAgainIfItIsDeleted(t *testing.T) {
 	t.Parallel()
 	b := setup(t, nil)

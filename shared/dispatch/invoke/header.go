@@ -33,9 +33,17 @@ func OfConnection(name string) bool { return connectionHeaders[http.CanonicalHea
 
 // headers returns the headers of a call, which are the service's own and the event's.
 func (r *Route) headers(ctx context.Context, event Event) http.Header {
-	header := make(http.Header, len(event.Header)+ownHeaders)
+	parent, more := traceparent(ctx), len(event.Header)
+	if parent != "" {
+		more++
+	}
+	if r.token != "" {
+		more++
+	}
+	// A map of up to eight headers is a good deal cheaper than a larger one.
+	header := make(http.Header, usualHeaders+more)
 	// One slice holds all values, to save allocations.
-	values := make([]string, 0, ownHeaders)
+	values := make([]string, 0, usualHeaders+2)
 	set := func(name, value string) {
 		values = append(values, value)
 		header[name] = values[len(values)-1 : len(values) : len(values)]
@@ -50,7 +58,7 @@ func (r *Route) headers(ctx context.Context, event Event) http.Header {
 		set("Ce-Subject", escapeAttribute(event.Subject))
 	}
 	set("User-Agent", userAgent)
-	if parent := traceparent(ctx); parent != "" {
+	if parent != "" {
 		set("Traceparent", parent)
 	}
 	if r.token != "" {
@@ -65,8 +73,9 @@ func (r *Route) headers(ctx context.Context, event Event) http.Header {
 	return header
 }
 
-// ownHeaders is the largest number of headers that the service sets.
-const ownHeaders = 10
+// usualHeaders is the largest number of headers that the service sets, without a trace and a
+// token.
+const usualHeaders = 8
 
 // remappedPrefix is the prefix for the name of a header that cannot be sent under its own
 // name.

@@ -95,7 +95,7 @@ func New(settings Settings) *Client {
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    handshakeTimeout,
 		MaxIdleConnsPerHost:    256, // the most calls that a dispatcher makes at the same time
-		MaxIdleConns:           160, // of the 1,024 files that a function may have open
+		MaxIdleConns:           224, // of the 1,024 files that a function may have open
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 		DisableCompression:     true, // the client discards the answer's body
