@@ -79,7 +79,7 @@ soak: build ## Run the long tests: 200 random walks with faults, 2,000 triggers 
 		go test -timeout 0 -v -run 'TestLoad_LosesNoneOfManyTriggers|TestRelay_StaysWithinItsLimits' ./infra/e2e -triggers 2000 -large 256 && \
 		go test -timeout 0 -v -run TestModel_KeepsThePromisesUnderFaults ./infra/e2e -rapid.checks 200 -rapid.steps 60
 
-bench: build ## Measure lists, the relay and the starts, and write what calls cost into infra/README.md; BENCH=short measures little
+bench: build ## Measure lists, relay, dispatchers and starts, and write what calls cost into infra/README.md; BENCH=short measures little
 	@$(GOBUILD) -o .build/bin/ ./infra/bench ./infra/bench/floor ./infra/bench/hello
 	@PYTHON="$$(infra/local/python.sh)" && export PYTHON && .build/bin/bench $(if $(BENCH),-$(BENCH)) \
 		$(if $(BENCH),,&& go test -count 1 -run TestCosts ./infra/e2e -write-costs)
