@@ -84,7 +84,8 @@ func (w Work) Bill() (b Bill) {
 	b.Source = float64(w.Occurrences)*schedulerFire + float64(w.Requests)*apiRequest + float64(w.Polls)*poll
 	for _, r := range w.Runs {
 		b.Requests += float64(r.Invocations) * lambdaRequest
-		lasts := time.Duration(r.Invocations)*(r.Waits+ownTime) + time.Duration(r.RoundTrips())*callTime
+		works := ownCPU * wholeCPU / time.Duration(r.MemoryMB)
+		lasts := time.Duration(r.Invocations)*(r.Waits+works) + time.Duration(r.RoundTrips())*callTime
 		b.Time += lasts.Seconds() * float64(r.MemoryMB) / 1024 * lambdaGBSecond
 		b.Writes += r.Writes * writeUnit
 		b.Reads += r.Reads * readUnit

@@ -16,15 +16,15 @@ func TestBill_AddsUpWhatTheRunsOfAWorkTake(t *testing.T) {
 	bill := cost.Work{
 		Units: 2, Occurrences: 1, Requests: 1, Polls: 2,
 		Runs: []cost.Run{{
-			Invocations: 2, MemoryMB: 512, Waits: 985 * time.Millisecond, Reads: 3, Writes: 4, Lines: 10,
+			Invocations: 2, MemoryMB: 1769, Waits: 987500 * time.Microsecond, Reads: 3, Writes: 4, Lines: 10,
 			Calls: map[string]int{"dynamodb.GetItem": 1, "kms.Decrypt": 1, "events.PutEvents": 2},
 		}},
 	}.Bill()
-	// Two runs of 985 + 5 ms and four calls of 10 ms are 2.02 s at half a GB.
+	// Two runs of 987.5 + 2.5 ms and four calls of 10 ms are 2.02 s on a whole CPU.
 	for name, part := range map[string][2]float64{
 		"source":   {bill.Source, (1 + 1 + 0.8) / 2e6},
 		"requests": {bill.Requests, 0.4 / 2e6},
-		"time":     {bill.Time, 1.01 * 0.0000133334 / 2},
+		"time":     {bill.Time, 2.02 * 1769 / 1024 * 0.0000133334 / 2},
 		"writes":   {bill.Writes, 4 * 0.625 / 2e6},
 		"reads":    {bill.Reads, 3 * 0.125 / 2e6},
 		"KMS":      {bill.KMS, 3.0 / 2e6},
