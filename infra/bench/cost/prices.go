@@ -28,7 +28,7 @@ const (
 // What a run is taken to last beside its wait for the container, and a line of the log to have.
 // Measured figures differ from machine to machine, and the table must not.
 const (
-	// ownCPU is the time of a run's own work on a whole CPU. Make bench shows as much for an
+	// ownCPU is the time of a run's own work on a whole CPU, as make bench shows it for an
 	// occurrence and for a list.
 	ownCPU = 2500 * time.Microsecond
 	// wholeCPU is the memory with which a function has a whole CPU, in MB (Lambda Developer Guide,
