@@ -421,18 +421,6 @@ func (c *Cloud) Invoke(ctx context.Context, folder string, payload []byte) ([]by
 	return c.host.Invoke(ctx, c.Function(folder).Name, payload)
 }
 
-// StartMeter begins to count what functions use of AWS.
-func (c *Cloud) StartMeter() { c.guard.StartMeter() }
-
-// Used returns what a function has used of AWS since StartMeter, by the folder of its code.
-func (c *Cloud) Used(folder string) guard.Usage { return c.guard.Used(c.Function(folder).Name) }
-
-// Invocations returns how many invocations of a function have ended since Start, and how many
-// have not, by the folder of its code.
-func (c *Cloud) Invocations(folder string) (ended, underWay int) {
-	return c.host.Invocations(c.Function(folder).Name)
-}
-
 // Ended is closed when the emulator that Start started has ended by itself.
 func (c *Cloud) Ended() <-chan struct{} {
 	if c.moto == nil {
