@@ -13,7 +13,7 @@ import (
 
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/platform/metric"
-	"containertriggers/shared/relay/shard"
+	"containertriggers/shared/relay/watchdog"
 )
 
 const (
@@ -28,7 +28,7 @@ const (
 // nothing else delays a successor.
 type function struct {
 	triggers store.Triggers
-	starter  shard.Starter
+	starter  watchdog.Starter
 	shards   int
 	// stack is the dimension of the metric.
 	stack string

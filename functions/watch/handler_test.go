@@ -22,7 +22,7 @@ import (
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/container"
 	"containertriggers/shared/domain/trigger"
-	"containertriggers/shared/relay/shard"
+	"containertriggers/shared/relay/watchdog"
 )
 
 // testBundle is a watchdog of two shards on moto, which notes the runs that it starts.
@@ -43,7 +43,7 @@ func setup(t *testing.T) *testBundle {
 	b := &testBundle{t: t}
 	b.function = function{
 		triggers: store.Triggers{Client: db, Table: env["TRIGGERS_TABLE"]},
-		starter: shard.Starter{
+		starter: watchdog.Starter{
 			Client: lambda.NewFromConfig(cfg), Leases: store.Leases{Client: db, Table: env["CLAIMS_TABLE"]}, RelayARN: env["RELAY_ARN"], Now: time.Now,
 		},
 		shards: 2, stack: "test",

@@ -11,7 +11,7 @@ import (
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/platform/awsconfig"
 	"containertriggers/shared/platform/logs"
-	"containertriggers/shared/relay/shard"
+	"containertriggers/shared/relay/watchdog"
 )
 
 type settings struct {
@@ -29,7 +29,7 @@ func main() {
 	db := dynamodb.NewFromConfig(cfg)
 	lambda.Start(function{
 		triggers: store.Triggers{Client: db, Table: s.TriggersTable},
-		starter: shard.Starter{
+		starter: watchdog.Starter{
 			Client: awslambda.NewFromConfig(cfg), Leases: store.Leases{Client: db, Table: s.ClaimsTable}, RelayARN: s.RelayARN, Now: time.Now,
 		},
 		shards: s.RelayShards, stack: s.Stack,

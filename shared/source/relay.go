@@ -7,6 +7,7 @@ import (
 	"containertriggers/shared/aws/store"
 	"containertriggers/shared/domain/trigger"
 	"containertriggers/shared/relay/shard"
+	"containertriggers/shared/relay/watchdog"
 )
 
 // ErrHandedOver means that the relay continues the work and sets the trigger's status.
@@ -16,7 +17,7 @@ var ErrHandedOver = errors.New("handed over to the relay")
 // status.
 type Relay struct {
 	Triggers store.Triggers
-	Starter  shard.Starter
+	Starter  watchdog.Starter
 	Shards   int
 }
 

@@ -17,7 +17,7 @@ import (
 	"containertriggers/shared/aws/scheduler"
 	"containertriggers/shared/aws/seal"
 	"containertriggers/shared/aws/store"
-	"containertriggers/shared/relay/shard"
+	"containertriggers/shared/relay/watchdog"
 )
 
 // Settings locate the sources and their targets. A function embeds them in its own
@@ -55,7 +55,7 @@ func New(s Settings, cfg aws.Config, db *dynamodb.Client, sealer seal.Sealer, pa
 	triggers, claims := store.Triggers{Client: db, Table: s.TriggersTable}, store.Claims{Client: db, Table: s.ClaimsTable}
 	relay := Relay{
 		Triggers: triggers, Shards: s.RelayShards,
-		Starter: shard.Starter{Client: lambda.NewFromConfig(cfg), Leases: store.Leases{Client: db, Table: s.ClaimsTable}, RelayARN: s.RelayARN, Now: time.Now},
+		Starter: watchdog.Starter{Client: lambda.NewFromConfig(cfg), Leases: store.Leases{Client: db, Table: s.ClaimsTable}, RelayARN: s.RelayARN, Now: time.Now},
 	}
 	return Sources{
 		Schedules: scheduler.Schedules{

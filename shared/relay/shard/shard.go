@@ -1,5 +1,4 @@
-// Package shard spreads triggers over the shards of the relay, and starts the runs of
-// shards.
+// Package shard spreads triggers over the shards of the relay.
 package shard
 
 import (

@@ -1,4 +1,6 @@
-package shard
+// Package watchdog starts the runs of shards. It is not part of package shard, so that the
+// relay's function does not contain the client of Lambda.
+package watchdog
 
 import (
 	"context"
@@ -10,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"containertriggers/shared/aws/store"
+	"containertriggers/shared/relay/shard"
 )
 
 // API is the part of the Lambda client that Starter uses.
@@ -33,7 +36,7 @@ func (s Starter) Start(ctx context.Context, of string) error {
 	if err != nil || !lease.Wanted(s.Now()) {
 		return err
 	}
-	payload, err := json.Marshal(StartEvent{Shard: of})
+	payload, err := json.Marshal(shard.StartEvent{Shard: of})
 	if err != nil {
 		return fmt.Errorf("encoding a relay's event: %w", err)
 	}
