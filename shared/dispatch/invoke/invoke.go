@@ -183,6 +183,7 @@ type Route struct {
 	timeout      time.Duration
 	timeoutCause error  // the cause of a context that ends after timeout
 	token        string // "" for a call without a token
+	own          http.Header
 }
 
 // NewRoute returns the route of a trigger to its container. Calls send the token only if
@@ -196,6 +197,7 @@ func NewRoute(t trigger.Trigger, to container.Container, token secret.Text) *Rou
 	if to.Privacy == container.Private {
 		r.token = string(token)
 	}
+	r.own = r.ownHeaders()
 	return r
 }
 
