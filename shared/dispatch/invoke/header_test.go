@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -82,4 +83,29 @@ func TestCarried_CanBeReadBack(t *testing.T) {
 			t.Fatalf("%q is sent as %q, and read as %q", value, sent, read)
 		}
 	})
+}
+
+func TestHeaders_OfOneEventDoNotReachTheNext(t *testing.T) {
+	t.Parallel()
+	endpoint, requests := record(t)
+	caller := New(Settings{AllowPrivate: true})
+	tr, to, event := sample(endpoint)
+	route := NewRoute(tr, to, "")
+	send := func(event Event) http.Header {
+		t.Helper()
+		if err := caller.Call(t.Context(), route, event); err != nil {
+			t.Fatal(err)
+		}
+		return (<-requests).Header
+	}
+	plain := event
+	plain.Subject, plain.Header, plain.Body = "", nil, nil
+	want := send(plain)
+	event.Subject, event.Header = "subject", http.Header{"Tag": {"1"}, "User-Agent": {"other"}}
+	if got := send(event); got.Get("Tag") != "1" || got.Get("Ce-Subject") != "subject" {
+		t.Errorf("got %v", got)
+	}
+	if got := send(plain); !reflect.DeepEqual(got, want) {
+		t.Errorf("after an event with headers of its own: got %v, want %v", got, want)
+	}
 }
