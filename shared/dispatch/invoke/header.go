@@ -31,8 +31,7 @@ var connectionHeaders = map[string]bool{
 // such a header, but a call never has it.
 func OfConnection(name string) bool { return connectionHeaders[http.CanonicalHeaderKey(name)] }
 
-// ownHeaders returns the headers that all calls of a route have. A call adds up to
-// eventHeaders more.
+// ownHeaders returns the headers that all calls of a route have.
 func (r *Route) ownHeaders() http.Header {
 	header := http.Header{}
 	header.Set("Ce-Specversion", "1.0")
@@ -50,7 +49,7 @@ const eventHeaders = 6
 
 // headers returns the headers of a call, which are the service's own and the event's.
 func (r *Route) headers(ctx context.Context, event Event) http.Header {
-	header := maps.Clone(r.own) // much cheaper than setting each of them
+	header := maps.Clone(r.own) // cheaper than setting each of them
 	// One slice holds all values, to save allocations.
 	values := make([]string, 0, eventHeaders)
 	set := func(name, value string) {
@@ -187,7 +186,7 @@ const traceHeader = "x-amzn-trace-id"
 // X-Ray does not sample the trace.
 func traceparent(ctx context.Context) string {
 	text, _ := ctx.Value(traceHeader).(string)
-	if text == "" { // the calls of a relay belong to no invocation
+	if !strings.Contains(text, "Sampled=1") { // most often, and without a map
 		return ""
 	}
 	parts := map[string]string{}

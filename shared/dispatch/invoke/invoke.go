@@ -181,9 +181,9 @@ type Route struct {
 	method       string
 	source       string // the CloudEvents source
 	timeout      time.Duration
-	timeoutCause error  // the cause of a context that ends after timeout
-	token        string // "" for a call without a token
-	own          http.Header
+	timeoutCause error       // the cause of a context that ends after timeout
+	token        string      // "" for a call without a token
+	own          http.Header // those of ownHeaders, which each call clones
 }
 
 // NewRoute returns the route of a trigger to its container. Calls send the token only if
